@@ -1,0 +1,41 @@
+# Entry points for people. Each does its own set-up; see CONTRIBUTING.md for the faster inner loop.
+.PHONY: demo test build release unit sim test-all bench vs_ray clean
+
+PYTHON := $(CURDIR)/build/venv/bin/python
+CONFIGURE = cmake --preset $(1) -DPython_EXECUTABLE=$(PYTHON) --log-level=WARNING >/dev/null
+
+demo: release  ## train on Fashion-MNIST over a head and three raylets while one of them is killed
+	@PYTHONPATH=build/release/python $(PYTHON) examples/demo/demo.py
+
+test: build  ## unit, simulator, integration and Python tests
+	@$(PYTHON) tests/run.py --build build/dev
+
+build:
+	@cmake/bootstrap
+	@$(call CONFIGURE,dev)
+	@ninja -C build/dev
+
+release:
+	@cmake/bootstrap
+	@$(call CONFIGURE,release) -DSHOAL_TESTS=OFF -DSHOAL_BENCH=OFF
+	@ninja -C build/release
+
+unit: build  ## the unit tests alone
+	@ctest --test-dir build/dev -L unit --output-on-failure
+
+sim: build  ## 2,000 fresh seeds of the simulator
+	@build/dev/tests/sim/shoal_sim_run --seeds 2000
+
+test-all: build  ## everything, the slow tests too
+	@$(PYTHON) tests/run.py --build build/dev --slow
+
+bench:
+	@cmake/bootstrap
+	@$(call CONFIGURE,release) -DSHOAL_TESTS=OFF -DSHOAL_BENCH=ON
+	@ninja -C build/release
+
+vs_ray: release  ## Shoal beside Ray on this machine, interleaved
+	@bench/vs_ray/run
+
+clean:
+	rm -rf build
