@@ -87,6 +87,13 @@ struct NewValue {
   ErrorInfo error;
 };
 
+// A new actor and the reference that stands for it: an anonymous actor lives as long as somebody holds that one. The caller
+// of CreateActor gets one count of it.
+struct CreatedActor {
+  ActorId actor;
+  ObjectRefInfo life;
+};
+
 class CoreProcess {
  public:
   static absl::StatusOr<std::unique_ptr<CoreProcess>> Connect(CoreProcessOptions options);
@@ -123,7 +130,7 @@ class CoreProcess {
   // ---- tasks and actors (see runtime/core_worker/core_worker.h for the structs)
   ShapeId RegisterShape(const Shape& shape);
   TaskId SubmitTask(core_worker::TaskSubmission submission);
-  ActorId CreateActor(ActorSpec spec);
+  CreatedActor CreateActor(ActorSpec spec);
   TaskId SubmitActorCall(ActorId actor, core_worker::TaskSubmission submission);
   void RegisterActorHandle(ActorId actor, int32_t max_task_retries);
   void CancelTask(const ObjectId& result, bool force, bool recursive);
