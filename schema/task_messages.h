@@ -165,7 +165,8 @@ struct TaskReply {
   TaskOutcome outcome = TaskOutcome::kFinished;
   std::vector<ObjectValue> results;
   bool worker_exiting = false;  // exit_actor, max_calls: nothing more may be pushed
-  template <class V> void Fields(V& v) { v(task, attempt, outcome, results, worker_exiting); }
+  bool final = false;           // an application error that retry_exceptions does not cover: do not retry
+  template <class V> void Fields(V& v) { v(task, attempt, outcome, results, worker_exiting, final); }
 };
 
 // Caller -> worker: give back up to `count` tasks of this lease that have not started, newest first.
@@ -206,25 +207,30 @@ struct ObjectResolved {
 };
 
 // Reference counting across processes. `borrower` holds the object until RemoveBorrower or its death. The sender
-// keeps whatever kept the object alive until BorrowerAdded arrives.
+// keeps whatever kept the object alive until BorrowerAdded arrives. The owner keeps a set of (borrower, registration):
+// 0 is the borrower's own, any other one was made for it by the worker whose result carries the reference. So a
+// removal never undoes a registration that the borrower has not heard of yet, and every message may come twice.
 struct AddBorrower {
   ObjectId id;
   Address borrower;
   Address reply_to;
-  template <class V> void Fields(V& v) { v(id, borrower, reply_to); }
+  uint64_t registration = 0;
+  template <class V> void Fields(V& v) { v(id, borrower, reply_to, registration); }
 };
 
 struct BorrowerAdded {
   ObjectId id;
   Address borrower;
   bool found = true;  // false: the owner had already freed it
-  template <class V> void Fields(V& v) { v(id, borrower, found); }
+  uint64_t registration = 0;
+  template <class V> void Fields(V& v) { v(id, borrower, found, registration); }
 };
 
 struct RemoveBorrower {
   ObjectId id;
   Address borrower;
-  template <class V> void Fields(V& v) { v(id, borrower); }
+  uint64_t registration = 0;
+  template <class V> void Fields(V& v) { v(id, borrower, registration); }
 };
 
 // Anybody -> owner: a node now holds, or no longer holds, a copy.
