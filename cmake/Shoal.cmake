@@ -40,7 +40,8 @@ function(shoal_library name)
   if(L_SRCS)
     add_library(${name} STATIC ${L_SRCS})
     target_link_libraries(${name} PUBLIC ${L_DEPS} PRIVATE ${L_PRIVATE_DEPS} $<BUILD_INTERFACE:shoal_flags>)
-    target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>)
+    target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
+                               $<INSTALL_INTERFACE:include/shoal> $<INSTALL_INTERFACE:include>)
     if(SHOAL_BUGGIFY)
       target_compile_definitions(${name} PUBLIC SHOAL_BUGGIFY_ENABLED=1)
     endif()
@@ -49,6 +50,17 @@ function(shoal_library name)
     target_link_libraries(${name} INTERFACE ${L_DEPS})
   endif()
   set_target_properties(${name} PROPERTIES SHOAL_PURE "${L_PURE}")
+  set_property(GLOBAL APPEND PROPERTY SHOAL_LIBRARIES ${name})
+endfunction()
+
+# Installs the libraries that the SDK is made of, its headers and its CMake package.
+function(shoal_install_sdk)
+  install(TARGETS ${ARGN} EXPORT shoal-targets ARCHIVE DESTINATION lib)
+  install(EXPORT shoal-targets NAMESPACE shoal:: DESTINATION lib/cmake/shoal)
+  install(FILES ${CMAKE_SOURCE_DIR}/cmake/shoal-config.cmake DESTINATION lib/cmake/shoal)
+  foreach(room base schema objectstore/shm runtime/core_worker runtime/io runtime/sdk)
+    install(DIRECTORY ${CMAKE_SOURCE_DIR}/${room}/ DESTINATION include/shoal/${room} FILES_MATCHING PATTERN "*.h")
+  endforeach()
 endfunction()
 
 # shoal_test(NAME [LABEL label] SRCS ... DEPS ...): one GoogleTest program, one ctest entry.

@@ -54,6 +54,7 @@ class PinnedBytes {
   struct Block {
     const char* data = nullptr;
     size_t size = 0;
+    std::shared_ptr<const void> arena;  // keeps the mapping
     std::function<void()> release;
     ~Block() {
       if (release) release();
@@ -132,7 +133,11 @@ class CoreProcess {
   TaskId SubmitTask(core_worker::TaskSubmission submission);
   CreatedActor CreateActor(ActorSpec spec);
   TaskId SubmitActorCall(ActorId actor, core_worker::TaskSubmission submission);
-  void RegisterActorHandle(ActorId actor, int32_t max_task_retries);
+  // For a handle that came from elsewhere; `life` is the reference it carries, empty for named actors.
+  void RegisterActorHandle(ActorId actor, const ObjectRefInfo& life, int32_t max_task_retries,
+                           int32_t max_pending_calls);
+  // True if max_pending_calls is reached.
+  bool ActorQueueFull(ActorId actor);
   void CancelTask(const ObjectId& result, bool force, bool recursive);
   void KillActor(ActorId actor, bool no_restart);
   absl::StatusOr<GetActorReply> GetActor(const std::string& name, const std::string& ns, Duration timeout);
@@ -152,7 +157,10 @@ class CoreProcess {
   // Blocks until a task is to be run; false when the process is to exit.
   bool NextTask(AssignedTask* task);
   // Results in order of num_returns. Large values are written straight into the store.
-  void FinishTask(const TaskId& task, uint32_t attempt, std::vector<NewValue> results, bool worker_exiting);
+  // `final`: an application error in them is not to be retried.
+  void FinishTask(const TaskSpec& spec, std::vector<NewValue> results, bool worker_exiting, bool final = false);
+  // Actors, before the creation task finishes: calls at once, outside of groups and in each group.
+  void SetConcurrency(int32_t max_concurrency, std::vector<std::pair<std::string, int32_t>> groups);
   // Called, from some thread and with no lock held, when a running task is cancelled.
   void OnInterrupt(std::function<void(TaskId)> interrupt);
   // Called with lines that workers of this job printed.
@@ -165,8 +173,8 @@ class CoreProcess {
 
  private:
   class Impl;
-  explicit CoreProcess(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit CoreProcess(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;  // pinned bytes may outlive the connection
 };
 
 }  // namespace shoal::io

@@ -108,10 +108,11 @@ class Worker {
       std::vector<io::NewValue> results;
       results.push_back(Execute(assigned));
       const bool created = spec.kind == TaskKind::kActorCreation && !results[0].error;
+      const int threads = assigned.task.actor == nullptr ? 1 : std::max(assigned.task.actor->max_concurrency, 1);
       current_task = {};
-      core_->FinishTask(spec.id, spec.attempt, std::move(results), /*worker_exiting=*/false);
+      if (created) core_->SetConcurrency(threads, {});
+      core_->FinishTask(spec, std::move(results), /*worker_exiting=*/false);
       if (created) {
-        const int threads = std::max(assigned.task.max_concurrency, 1);
         for (int i = 1; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
       }
       assigned = {};
@@ -266,7 +267,7 @@ std::pair<ActorId, ActorLife> FindActor(const std::string& name, const std::stri
   absl::StatusOr<GetActorReply> reply = Core().GetActor(name, ns.empty() ? Core().ns() : ns, 30s);
   if (!reply.ok()) Throw(reply.status());
   if (reply->error) Throw(reply->error);
-  Core().RegisterActorHandle(reply->actor, reply->max_task_retries);
+  Core().RegisterActorHandle(reply->actor, {}, reply->max_task_retries, /*max_pending_calls=*/-1);
   return {reply->actor, ActorLife()};
 }
 

@@ -1,0 +1,10 @@
+# find_package(shoal) gives the target shoal::sdk, the C++ SDK; include <shoal/runtime/sdk/shoal.h>.
+include(CMakeFindDependencyMacro)
+find_dependency(absl)
+find_dependency(PkgConfig)
+find_dependency(OpenSSL)
+find_dependency(Threads)
+pkg_check_modules(CAPNP REQUIRED IMPORTED_TARGET capnp kj)
+pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
+include(${CMAKE_CURRENT_LIST_DIR}/shoal-targets.cmake)
+add_library(shoal::sdk ALIAS shoal::shoal_sdk)

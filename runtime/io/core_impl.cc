@@ -1,0 +1,434 @@
+#include "runtime/io/core_impl.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/io/clock.h"
+#include "schema/codec.h"
+
+namespace shoal::io {
+namespace {
+
+constexpr Duration kTakeOver = 1ms;           // a poller gone for so long is not coming back at once
+constexpr int kShallowRounds = 50;            // rounds of kTakeOver before the background thread sleeps deeply
+constexpr size_t kReceiveBudget = 256;        // messages per ring and round
+constexpr int kSpinRounds = 400;              // about 20 us
+constexpr Duration kRetryFullRing = 500us;
+
+}  // namespace
+
+CoreProcess::Impl::Impl(CoreProcessOptions options, LocalSocket socket, Doorbell doorbell)
+    : options_(std::move(options)), socket_(std::move(socket)), doorbell_(std::move(doorbell)) {}
+
+CoreProcess::Impl::~Impl() { Stop(); }
+
+void CoreProcess::Impl::Stop() {
+  {
+    Lock lock(mutex_);
+    stopping_ = exiting_ = true;
+    if (lost_.empty()) lost_ = "the connection was shut down";
+    WakeAll();
+    turn_.wait(lock, [this] { return waiting_threads_ == 0; });
+  }
+  if (background_.joinable()) background_.join();
+  socket_.Close();
+}
+
+void CoreProcess::Impl::WakeAll() {
+  const uint64_t one = 1;
+  for (const UniqueFd* event : {&kick_, &release_event_}) {
+    if (event->valid()) static_cast<void>(!write(event->get(), &one, sizeof(one)));
+  }
+  turn_.notify_all();
+  background_turn_.notify_all();
+}
+
+TimePoint CoreProcess::Impl::Now() { return MonotonicNow(); }
+
+std::optional<TimePoint> CoreProcess::Impl::DeadlineAfter(std::optional<Duration> timeout) {
+  if (!timeout) return std::nullopt;
+  return Now() + *timeout;
+}
+
+absl::Status CoreProcess::Impl::Start() {
+  epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
+  background_epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
+  kick_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  release_event_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!epoll_.valid() || !background_epoll_.valid() || !kick_.valid() || !release_event_.valid()) {
+    return absl::ResourceExhaustedError("no file descriptor is left for the event loop; raise the limit (ulimit -n)");
+  }
+  auto watch = [](const UniqueFd& set, int fd) {
+    epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
+    return epoll_ctl(set.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+  };
+  if (!watch(epoll_, doorbell_.event_fd()) || !watch(epoll_, socket_.fd()) || !watch(epoll_, release_event_.get()) || !watch(background_epoll_, epoll_.get()) ||
+      !watch(background_epoll_, kick_.get())) {
+    return absl::InternalError(absl::StrCat("epoll_ctl: ", std::strerror(errno)));
+  }
+
+  Lock lock(mutex_);
+  links_ = std::make_unique<CoreLinks>([this](WorkerId peer, const UniqueFd& ring) {
+    LocalFrame frame{.kind = LocalFrame::Kind::kConnectRing, .to = {identity_.node, peer}};
+    SendFrame(frame, {ring.get()});
+  });
+  SendFrame({.kind = LocalFrame::Kind::kDoorbell}, {doorbell_.memory_fd(), doorbell_.event_fd()});
+  RegisterWorker hello;
+  hello.worker = options_.worker;
+  hello.role = options_.role;
+  hello.pid = static_cast<uint32_t>(getpid());
+  hello.job = options_.job;
+  hello.ns = options_.ns;
+  hello.entrypoint = options_.entrypoint;
+  hello.worker_kind = options_.worker_kind;
+  SendTo({}, hello);
+
+  const absl::Status status = WaitUntil(lock, Now() + options_.connect_timeout, /*in_task=*/false, [this] {
+    return identity_.error || (identity_.node && (arena_ != nullptr || identity_.arena_bytes == 0));
+  });
+  if (absl::IsDeadlineExceeded(status)) {
+    return absl::UnavailableError(absl::StrCat("the raylet at ", options_.raylet_socket, " did not answer in time"));
+  }
+  if (!status.ok()) return status;
+  if (identity_.error) return absl::FailedPreconditionError(identity_.error.message);
+  background_ = std::thread([this] { Background(); });
+  return absl::OkStatus();
+}
+
+void CoreProcess::Impl::SendFrame(const LocalFrame& frame, std::initializer_list<int> fds) {
+  const absl::Status status = socket_.Send(frame, absl::MakeConstSpan(fds.begin(), fds.size()));
+  if (!status.ok()) OnLost(std::string(status.message()));
+}
+
+void CoreProcess::Impl::SendTo(const Address& to, const Message& message) {
+  LocalFrame frame{.kind = LocalFrame::Kind::kMessage, .to = to};
+  frame.bytes = EncodeMessage(message);
+  SendFrame(frame, {});
+}
+
+void CoreProcess::Impl::OnLost(const std::string& reason) {
+  if (!lost_.empty()) return;
+  lost_ = absl::StrCat("the connection to the raylet is lost: ", reason);
+  if (machine_ != nullptr) machine_->OnRayletLost(Now(), lost_, &actions_);
+  exiting_ = true;
+  ++progress_;
+  turn_.notify_all();
+}
+
+void CoreProcess::Impl::Carry(Lock& lock) {
+  while (!actions_.empty() || !to_self_.empty()) {
+    // Sending may fill actions_ again (OnLost), so work on a copy of what is there.
+    core_worker::CoreWorkerActions now_due;
+    std::swap(now_due, actions_);
+    for (Send& send : now_due.sends) {
+      if (send.to == machine_->self()) {
+        to_self_.emplace_back(send.to, std::move(send.message));
+      } else if (send.to.node == identity_.node && send.to.worker) {
+        links_->Send(send.to.worker, send.message);
+      } else {
+        SendTo(send.to, send.message);
+      }
+    }
+    for (core_worker::ExecuteTask& task : now_due.execute) {
+      AssignedTask assigned;
+      assigned.stored.resize(task.blocks.empty() ? 0 : task.spec.refs.size());
+      for (size_t i = 0; i < task.blocks.size(); ++i) {
+        if (task.spec.refs[i].value.kind == ValueKind::kStored) {
+          assigned.stored[i] = PinnedAt(task.spec.refs[i].ref.id, task.blocks[i]);
+        }
+      }
+      assigned.task = std::move(task);
+      assigned_.push_back(std::move(assigned));
+      ++running_tasks_;
+    }
+    for (const TaskId& task : now_due.interrupt) {
+      if (on_interrupt_) callbacks_.push_back([call = on_interrupt_, task] { call(task); });
+    }
+    for (const ObjectId& id : now_due.ready) {
+      const auto [begin, end] = on_ready_.equal_range(id);
+      for (auto it = begin; it != end; ++it) callbacks_.push_back(std::move(it->second));
+      on_ready_.erase(begin, end);
+    }
+    for (Message& message : now_due.for_language) ForLanguage(std::move(message));
+    if (now_due.exit) exiting_ = true;
+    if (!to_self_.empty()) {
+      auto [from, message] = std::move(to_self_.front());
+      to_self_.pop_front();
+      machine_->OnMessage(Now(), from, std::move(message), &actions_);
+    }
+    now_due.Clear();
+    if (actions_.empty()) std::swap(now_due, actions_);  // keep the vectors' memory
+  }
+  links_->RingDoorbells();
+  if (!callbacks_.empty()) RunCallbacks(lock);
+}
+
+void CoreProcess::Impl::RunCallbacks(Lock& lock) {
+  std::vector<std::function<void()>> callbacks;
+  callbacks.swap(callbacks_);
+  lock.unlock();
+  for (const std::function<void()>& callback : callbacks) callback();
+  lock.lock();
+}
+
+void CoreProcess::Impl::ForLanguage(Message&& message) {
+  if (auto* lines = std::get_if<LogLines>(&message)) {
+    if (on_log_lines_) callbacks_.push_back([call = on_log_lines_, lines = std::move(*lines)] { call(lines); });
+  } else if (auto* update = std::get_if<PlacementGroupUpdate>(&message)) {
+    groups_[update->group] = *update;
+  } else if (auto* actor = std::get_if<GetActorReply>(&message)) {
+    replies_[actor->request] = std::move(message);
+  } else if (auto* state = std::get_if<ListStateReply>(&message)) {
+    replies_[state->request] = std::move(message);
+  } else if (auto* created = std::get_if<ObjectCreated>(&message)) {
+    replies_[created->request] = std::move(message);
+  }
+}
+
+void CoreProcess::Impl::Deliver(const Address& from, Message&& message) {
+  if (machine_ == nullptr) {
+    if (auto* reply = std::get_if<RegisterWorkerReply>(&message)) {
+      identity_ = *reply;
+      if (identity_.error) return;
+      core_worker::CoreWorkerOptions options;
+      options.self = {identity_.node, options_.worker};
+      options.job = identity_.job;
+      options.role = options_.role;
+      machine_ = std::make_unique<core_worker::CoreWorker>(options, Rng(options_.worker.value));
+    }
+    return;
+  }
+  if (auto* died = std::get_if<WorkerDied>(&message); died != nullptr && died->worker.node == identity_.node) {
+    // What the dead one still wrote comes before the news of its death.
+    links_->OnDied(died->worker.worker, [this](WorkerId peer, Message&& last) {
+      machine_->OnMessage(Now(), {identity_.node, peer}, std::move(last), &actions_);
+    });
+  }
+  machine_->OnMessage(Now(), from, std::move(message), &actions_);
+}
+
+void CoreProcess::Impl::OnFrame(LocalFrame&& frame, std::vector<UniqueFd> fds) {
+  using Kind = LocalFrame::Kind;
+  switch (frame.kind) {
+    case Kind::kMessage: {
+      absl::StatusOr<Message> message = DecodeMessage(frame.bytes);
+      if (message.ok()) Deliver(frame.from, *std::move(message));
+      return;
+    }
+    case Kind::kArena: {
+      if (fds.empty()) return;
+      absl::StatusOr<std::unique_ptr<Arena>> arena = Arena::Attach(std::move(fds[0]), /*writable=*/true);
+      if (arena.ok()) {
+        arena_ = *std::move(arena);
+      } else {
+        OnLost(std::string(arena.status().message()));
+      }
+      return;
+    }
+    case Kind::kRingConnected:
+      if (fds.size() == 2) links_->OnConnected(frame.from.worker, DoorbellHandle(std::move(fds[0]), std::move(fds[1])));
+      return;
+    case Kind::kRingRefused:
+      links_->OnRefused(frame.from.worker);
+      return;
+    case Kind::kConnectRing:
+      if (fds.size() == 3) {
+        // A ring that does not look like one is dropped; the peer hears nothing and its calls fail with its own death.
+        links_->OnOffered(frame.from.worker, std::move(fds[0]), DoorbellHandle(std::move(fds[1]), std::move(fds[2])))
+            .IgnoreError();
+      }
+      return;
+    case Kind::kDoorbell:
+      return;
+  }
+}
+
+void CoreProcess::Impl::ReadSocket() {
+  while (lost_.empty()) {
+    LocalFrame frame;
+    std::vector<UniqueFd> fds;
+    const absl::StatusOr<bool> received = socket_.Receive(&frame, &fds);
+    if (!received.ok()) return OnLost(std::string(received.status().message()));
+    if (!*received) return;
+    OnFrame(std::move(frame), std::move(fds));
+  }
+}
+
+bool CoreProcess::Impl::Drive(Lock& lock) {
+  bool any = false;
+  if (machine_ != nullptr) {
+    any = links_->Receive(kReceiveBudget, [this](WorkerId peer, Message&& message) {
+      machine_->OnMessage(Now(), {identity_.node, peer}, std::move(message), &actions_);
+    });
+  }
+  if (!any || ++rounds_since_socket_ >= 8) {
+    rounds_since_socket_ = 0;
+    if (lost_.empty() && socket_.Readable()) {
+      ReadSocket();
+      any = true;
+    }
+    if (machine_ != nullptr) {
+      const std::optional<TimePoint> due = machine_->NextDeadline();
+      if (due && *due <= Now()) {
+        machine_->OnTick(Now(), &actions_);
+        any = true;
+      }
+    }
+  }
+  if (machine_ != nullptr) {
+    ApplyReleases();
+    links_->Flush();
+    Carry(lock);
+  }
+  if (any) {
+    ++progress_;
+    if (waiting_threads_ > 1 || (background_polls_ && waiting_threads_ > 0)) turn_.notify_all();
+  }
+  return any;
+}
+
+bool CoreProcess::Impl::Spin(Lock& lock) {
+  for (int i = 0; i < kSpinRounds; ++i) {
+    if (links_ != nullptr && links_->HasInput()) return true;
+    if (i % 16 == 0) {  // let other threads submit
+      lock.unlock();
+      __builtin_ia32_pause();
+      lock.lock();
+    }
+    __builtin_ia32_pause();
+  }
+  return false;
+}
+
+void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, const UniqueFd& poll) {
+  doorbell_.PrepareSleep();
+  if (links_ != nullptr && links_->HasInput()) {
+    doorbell_.Wake();
+    return;
+  }
+  if (machine_ != nullptr) {
+    const std::optional<TimePoint> due = machine_->NextDeadline();
+    if (due && (!deadline || *due < *deadline)) deadline = due;
+    if (links_->Flush()) deadline = std::min(deadline.value_or(Now() + kRetryFullRing), Now() + kRetryFullRing);
+  }
+  timespec timeout{};
+  if (deadline) {
+    const int64_t ns = std::max<int64_t>((*deadline - Now()).count(), 0);
+    timeout = {ns / 1'000'000'000, ns % 1'000'000'000};
+  }
+  socket_.FlushWrites();
+  lock.unlock();
+  epoll_event events[4];
+  const int count = epoll_pwait2(poll.get(), events, 4, deadline ? &timeout : nullptr, nullptr);
+  lock.lock();
+  doorbell_.Wake();
+  for (int i = 0; i < count; ++i) {
+    if (events[i].data.fd == kick_.get()) {
+      uint64_t value;
+      static_cast<void>(!read(kick_.get(), &value, sizeof(value)));
+    }
+  }
+}
+
+void CoreProcess::Impl::EnterPoll() {
+  if (background_polls_) {
+    const uint64_t one = 1;
+    static_cast<void>(!write(kick_.get(), &one, sizeof(one)));
+    background_polls_ = false;
+  }
+  polling_ = true;
+}
+
+void CoreProcess::Impl::LeavePoll() {
+  polling_ = false;
+  last_poll_ = Now();
+  if (waiting_threads_ > 1) turn_.notify_all();
+  if (background_sleeps_) background_turn_.notify_one();
+}
+
+void CoreProcess::Impl::Background() {
+  Lock lock(mutex_);
+  int idle_rounds = 0;
+  while (!stopping_) {
+    if (polling_ || Now() - last_poll_ < kTakeOver) {
+      if (polling_ && ++idle_rounds > kShallowRounds) {
+        background_sleeps_ = true;
+        background_turn_.wait(lock, [this] { return stopping_ || !polling_; });
+        background_sleeps_ = false;
+        idle_rounds = 0;
+      } else {
+        background_turn_.wait_for(lock, kTakeOver);
+      }
+      continue;
+    }
+    idle_rounds = 0;
+    polling_ = background_polls_ = true;
+    while (!stopping_ && background_polls_) {
+      if (Drive(lock)) continue;
+      Sleep(lock, std::nullopt, background_epoll_);
+    }
+    if (background_polls_) polling_ = background_polls_ = false;
+  }
+}
+
+absl::StatusOr<uint64_t> CoreProcess::Impl::CreateBlock(Lock& lock, uint64_t size) {
+  const RequestId request = NewRequest();
+  SendTo(Address::Raylet(identity_.node), CreateObject{request, size});
+  absl::StatusOr<ObjectCreated> created = AwaitReply<ObjectCreated>(lock, request, std::nullopt);
+  if (!created.ok()) return created.status();
+  if (created->error) return absl::ResourceExhaustedError(created->error.message);
+  const absl::Status backed = arena_->EnsureBacked(created->offset, size);
+  if (!backed.ok()) {
+    SendTo(Address::Raylet(identity_.node), AbortObject{created->offset});
+    return backed;
+  }
+  return created->offset;
+}
+
+PinnedBytes CoreProcess::Impl::PinnedAt(const ObjectId& id, const core_worker::LocalBlock& block) {
+  auto pinned = std::make_shared<PinnedBytes::Block>();
+  pinned->data = arena_->data() + block.offset;
+  pinned->size = block.size;
+  // Bytes may outlive the connection (a numpy array kept after shutdown): then there is nothing to release.
+  pinned->release = [self = weak_from_this(), id] {
+    if (const std::shared_ptr<Impl> impl = self.lock()) impl->ReleaseLater(id);
+  };
+  pinned->arena = arena_;
+  PinnedBytes bytes;
+  bytes.block_ = std::move(pinned);
+  return bytes;
+}
+
+PinnedBytes CoreProcess::Impl::Pin(const ObjectId& id) {
+  const std::optional<core_worker::LocalBlock> block = machine_->AcquireBlock(id);
+  return block ? PinnedAt(id, *block) : PinnedBytes();
+}
+
+// A release may come from anywhere, also while this thread holds the mutex, so it is queued for the poller.
+void CoreProcess::Impl::ReleaseLater(const ObjectId& id) {
+  std::lock_guard<std::mutex> lock(releases_mutex_);
+  releases_.push_back(id);
+  if (releases_.size() == 1) {
+    const uint64_t one = 1;
+    static_cast<void>(!write(release_event_.get(), &one, sizeof(one)));
+  }
+}
+
+void CoreProcess::Impl::ApplyReleases() {
+  std::vector<ObjectId> releases;
+  {
+    std::lock_guard<std::mutex> lock(releases_mutex_);
+    if (releases_.empty()) return;
+    releases.swap(releases_);
+    uint64_t value;
+    static_cast<void>(!read(release_event_.get(), &value, sizeof(value)));
+  }
+  for (const ObjectId& id : releases) machine_->ReleaseBlock(Now(), id, &actions_);
+}
+
+}  // namespace shoal::io

@@ -1,0 +1,194 @@
+// The inside of CoreProcess: one mutex, one machine, one polling thread at a time.
+//
+// Polling. `WaitUntil` makes the calling thread the poller if there is none: it drives the machine until its predicate holds,
+// spinning briefly before it sleeps in epoll. A second waiting thread sleeps on `turn_` and is woken when something may have
+// changed or the poller leaves. When no thread waits, the background thread polls; it takes over only a
+// millisecond after the last poller left, so that a loop of short calls never pays for a hand-over.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "objectstore/shm/arena.h"
+#include "runtime/core_worker/core_worker.h"
+#include "runtime/io/core_links.h"
+#include "runtime/io/core_process.h"
+#include "runtime/io/doorbell.h"
+#include "runtime/io/fd.h"
+#include "runtime/io/local_socket.h"
+
+namespace shoal::io {
+
+class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl> {
+ public:
+  using Lock = std::unique_lock<std::mutex>;
+
+  Impl(CoreProcessOptions options, LocalSocket socket, Doorbell doorbell);
+  ~Impl();
+
+  // Registers with the raylet and starts the background thread.
+  absl::Status Start();
+
+  // Runs `call(now, actions)` on the machine and carries out what it wishes.
+  template <class Call>
+  void Run(Lock& lock, Call&& call) {
+    call(Now(), &actions_);
+    Carry(lock);
+  }
+  // Drives the machine until `done()`; Ok, DeadlineExceeded, Cancelled or Unavailable. `done` is called with the mutex held.
+  // `in_task`: this wait may block a running task, so its CPUs are lent out once the thread sleeps.
+  template <class Done>
+  absl::Status WaitUntil(Lock& lock, std::optional<TimePoint> deadline, bool in_task, Done&& done);
+  // One round of input: rings, socket, timer. True if anything came.
+  bool Drive(Lock& lock);
+  void Carry(Lock& lock);
+  absl::StatusOr<uint64_t> CreateBlock(Lock& lock, uint64_t size);
+  // Pins an object whose bytes are local; empty if they are not.
+  PinnedBytes Pin(const ObjectId& id);
+  Fetched Fetch(const ObjectRefInfo& ref);
+  // Ends the connection and the background thread; waits for blocked calls of other threads to return.
+  void Stop();
+  // Takes every thread out of its sleep to look at its predicate.
+  void WakeAll();
+  // Takes the reply of a request, once it is there.
+  template <class Reply>
+  absl::StatusOr<Reply> AwaitReply(Lock& lock, RequestId request, std::optional<TimePoint> deadline);
+  RequestId NewRequest() { return RequestId{next_request_++}; }
+  void SendTo(const Address& to, const Message& message);
+  static TimePoint Now();
+  std::optional<TimePoint> DeadlineAfter(std::optional<Duration> timeout);
+  bool InTask() const { return options_.role == Role::kWorker && running_tasks_ > 0; }
+
+  CoreProcessOptions options_;
+  RegisterWorkerReply identity_;
+  std::shared_ptr<Arena> arena_;
+  LocalSocket socket_;
+  Doorbell doorbell_;
+  UniqueFd epoll_;        // doorbell, socket and release_event_
+  UniqueFd release_event_;
+  UniqueFd background_epoll_;  // epoll_ and kick_
+  UniqueFd kick_;         // takes the background thread out of its poll
+
+  std::mutex mutex_;      // guards all below
+  std::unique_ptr<core_worker::CoreWorker> machine_;
+  core_worker::CoreWorkerActions actions_;
+  std::unique_ptr<CoreLinks> links_;
+  std::deque<std::pair<Address, Message>> to_self_;
+  std::deque<AssignedTask> assigned_;
+  absl::flat_hash_map<RequestId, Message> replies_;
+  absl::flat_hash_map<PlacementGroupId, PlacementGroupUpdate> groups_;
+  std::multimap<ObjectId, std::function<void()>> on_ready_;
+  std::vector<std::function<void()>> callbacks_;  // to run without the mutex
+  std::function<void(TaskId)> on_interrupt_;
+  std::function<void(const LogLines&)> on_log_lines_;
+  uint64_t next_request_ = 1;
+  uint64_t interrupts_ = 0;  // calls of Interrupt
+  size_t running_tasks_ = 0;
+  std::string lost_;         // why the raylet is gone; empty while it is there
+  bool exiting_ = false;     // a worker that was told to leave
+  bool stopping_ = false;
+  bool polling_ = false;     // some thread is the poller
+  bool background_polls_ = false;
+  bool background_sleeps_ = false;  // deeply: only a notify wakes it
+  int waiting_threads_ = 0;
+  int rounds_since_socket_ = 0;
+  uint64_t progress_ = 0;    // counts rounds with input, so that waiters re-check
+  TimePoint last_poll_;
+  std::condition_variable turn_, background_turn_;
+  std::thread background_;
+
+  std::mutex releases_mutex_;  // guards releases_; taken last
+  std::vector<ObjectId> releases_;
+
+ private:
+  void SendFrame(const LocalFrame& frame, std::initializer_list<int> fds);
+  void ForLanguage(Message&& message);
+  void RunCallbacks(Lock& lock);
+  PinnedBytes PinnedAt(const ObjectId& id, const core_worker::LocalBlock& block);
+  void ReleaseLater(const ObjectId& id);
+  void ApplyReleases();
+  void Deliver(const Address& from, Message&& message);
+  void OnFrame(LocalFrame&& frame, std::vector<UniqueFd> fds);
+  void ReadSocket();
+  void OnLost(const std::string& reason);
+  void Background();
+  // Sleeps in epoll without the mutex until input, `deadline`, or the machine's own deadline.
+  void Sleep(Lock& lock, std::optional<TimePoint> deadline, const UniqueFd& poll);
+  bool Spin(Lock& lock);
+  void EnterPoll();
+  void LeavePoll();
+};
+
+template <class Done>
+absl::Status CoreProcess::Impl::WaitUntil(Lock& lock, std::optional<TimePoint> deadline, bool in_task, Done&& done) {
+  const uint64_t interrupts = interrupts_;
+  bool blocked = false;
+  absl::Status status;
+  ++waiting_threads_;
+  while (true) {
+    if (done()) break;
+    if (!lost_.empty()) {
+      status = absl::UnavailableError(lost_);
+      break;
+    }
+    if (interrupts_ != interrupts) {
+      status = absl::CancelledError("interrupted");
+      break;
+    }
+    if (deadline && Now() >= *deadline) {
+      status = absl::DeadlineExceededError("the timeout has passed");
+      break;
+    }
+    if (polling_ && !background_polls_) {
+      const uint64_t seen = progress_;
+      auto changed = [&] { return progress_ != seen || !polling_ || interrupts_ != interrupts; };
+      if (in_task && !blocked) {
+        blocked = true;
+        Run(lock, [this](TimePoint now, auto* actions) { machine_->SetBlocked(now, true, actions); });
+      }
+      if (deadline) {
+        turn_.wait_for(lock, *deadline - Now(), changed);
+      } else {
+        turn_.wait(lock, changed);
+      }
+      continue;
+    }
+    EnterPoll();
+    while (!done() && lost_.empty() && interrupts_ == interrupts && (!deadline || Now() < *deadline)) {
+      if (Drive(lock)) continue;
+      if (Spin(lock)) continue;
+      if (in_task && !blocked) {
+        blocked = true;
+        Run(lock, [this](TimePoint now, auto* actions) { machine_->SetBlocked(now, true, actions); });
+        continue;
+      }
+      Sleep(lock, deadline, epoll_);
+    }
+    LeavePoll();
+  }
+  --waiting_threads_;
+  if (stopping_) turn_.notify_all();
+  if (blocked && !stopping_) Run(lock, [this](TimePoint now, auto* actions) { machine_->SetBlocked(now, false, actions); });
+  return status;
+}
+
+template <class Reply>
+absl::StatusOr<Reply> CoreProcess::Impl::AwaitReply(Lock& lock, RequestId request, std::optional<TimePoint> deadline) {
+  const absl::Status status = WaitUntil(lock, deadline, InTask(), [&] { return replies_.contains(request); });
+  if (!status.ok()) return status;
+  Reply reply = std::get<Reply>(std::move(replies_[request]));
+  replies_.erase(request);
+  return reply;
+}
+
+}  // namespace shoal::io

@@ -1,0 +1,390 @@
+#include "runtime/io/core_process.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/io/clock.h"
+#include "runtime/io/core_impl.h"
+
+namespace shoal::io {
+namespace {
+
+// True if the value can be handed out now.
+bool Available(core_worker::CoreWorker& machine, const ObjectRefInfo& ref, core_worker::CoreWorkerActions* actions,
+               TimePoint now) {
+  const ObjectValue* value = machine.Lookup(ref.id);
+  if (value != nullptr && value->kind != ValueKind::kStored) return true;
+  return machine.Want(now, ref, /*local_bytes=*/true, actions);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CoreProcess>> CoreProcess::Connect(CoreProcessOptions options) {
+  absl::StatusOr<LocalSocket> socket = LocalSocket::Connect(options.raylet_socket);
+  if (!socket.ok()) return socket.status();
+  absl::StatusOr<Doorbell> doorbell = Doorbell::Create();
+  if (!doorbell.ok()) return doorbell.status();
+  Rng rng(RandomSeed());
+  if (!options.worker) options.worker = rng.NewId<WorkerId>();
+  if (!options.job) options.job = rng.NewId<JobId>();
+  if (options.ns.empty()) options.ns = absl::StrCat("anonymous-", options.job.Hex());
+  auto impl = std::make_shared<Impl>(std::move(options), *std::move(socket), *std::move(doorbell));
+  const absl::Status started = impl->Start();
+  if (!started.ok()) return started;
+  return std::unique_ptr<CoreProcess>(new CoreProcess(std::move(impl)));
+}
+
+CoreProcess::CoreProcess(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+CoreProcess::~CoreProcess() { impl_->Stop(); }
+
+Address CoreProcess::self() const { return {impl_->identity_.node, impl_->options_.worker}; }
+JobId CoreProcess::job() const { return impl_->identity_.job; }
+const std::string& CoreProcess::ns() const { return impl_->identity_.ns; }
+
+absl::StatusOr<ObjectRefInfo> CoreProcess::Put(NewValue value) {
+  Impl::Lock lock(impl_->mutex_, std::defer_lock);
+  ObjectRefInfo ref;
+  if (value.size <= kInlineLimitBytes) {
+    Payload data = Payload::Allocate(value.size, value.fill);
+    lock.lock();
+    impl_->Run(lock, [&](TimePoint now, auto* actions) {
+      ref = impl_->machine_->PutInline(now, std::move(data), std::move(value.contained), actions);
+    });
+    return ref;
+  }
+  lock.lock();
+  absl::StatusOr<uint64_t> offset = impl_->CreateBlock(lock, value.size);
+  if (!offset.ok()) return offset.status();
+  lock.unlock();
+  value.fill(impl_->arena_->data() + *offset);
+  lock.lock();
+  impl_->Run(lock, [&](TimePoint now, auto* actions) {
+    const ObjectId id = impl_->machine_->NewObjectId();
+    ref = impl_->machine_->PutStored(now, id, *offset, value.size, std::move(value.contained), actions);
+  });
+  return ref;
+}
+
+Fetched CoreProcess::Impl::Fetch(const ObjectRefInfo& ref) {
+  Fetched fetched;
+  const ObjectValue* value = machine_->Lookup(ref.id);
+  if (value == nullptr) {
+    fetched.error = {ErrorKind::kSystem, absl::StrCat("object ", ref.id.Hex(), " vanished while it was fetched"), {}};
+    return fetched;
+  }
+  fetched.contained = value->contained;
+  switch (value->kind) {
+    case ValueKind::kInline:
+      fetched.data = value->data;
+      break;
+    case ValueKind::kError:
+      fetched.error = value->error;
+      break;
+    case ValueKind::kStored:
+    case ValueKind::kPending:
+      fetched.bytes = Pin(ref.id);
+      if (!fetched.bytes) {
+        fetched.error = {ErrorKind::kObjectLost,
+                         absl::StrCat("object ", ref.id.Hex(), " left this node while it was fetched; get it again"), {}};
+      }
+      break;
+  }
+  return fetched;
+}
+
+absl::Status CoreProcess::Get(absl::Span<const ObjectRefInfo> refs, std::optional<Duration> timeout,
+                              std::vector<Fetched>* values) {
+  Impl::Lock lock(impl_->mutex_);
+  Impl& impl = *impl_;
+  // State the wish for all before waiting for the first, so that pulls overlap.
+  size_t have = 0;
+  impl.Run(lock, [&](TimePoint now, auto* actions) {
+    bool prefix = true;
+    for (const ObjectRefInfo& ref : refs) {
+      const bool here = Available(*impl.machine_, ref, actions, now);
+      prefix = prefix && here;
+      if (prefix) ++have;
+    }
+  });
+  const absl::Status status =
+      impl.WaitUntil(lock, impl.DeadlineAfter(timeout), impl.InTask(), [&] {
+        while (have < refs.size() && Available(*impl.machine_, refs[have], &impl.actions_, Impl::Now())) ++have;
+        return have == refs.size();
+      });
+  if (!status.ok()) return status;
+  values->clear();
+  values->reserve(refs.size());
+  for (const ObjectRefInfo& ref : refs) values->push_back(impl.Fetch(ref));
+  return absl::OkStatus();
+}
+
+bool CoreProcess::TryGet(absl::Span<const ObjectRefInfo> refs, std::vector<Fetched>* values) {
+  Impl::Lock lock(impl_->mutex_);
+  bool all = true;
+  impl_->Run(lock, [&](TimePoint now, auto* actions) {
+    for (const ObjectRefInfo& ref : refs) all = all && Available(*impl_->machine_, ref, actions, now);
+  });
+  if (!all) return false;
+  values->clear();
+  for (const ObjectRefInfo& ref : refs) values->push_back(impl_->Fetch(ref));
+  return true;
+}
+
+absl::Status CoreProcess::Wait(absl::Span<const ObjectRefInfo> refs, size_t count, std::optional<Duration> timeout,
+                               bool fetch_local, std::vector<bool>* ready) {
+  Impl::Lock lock(impl_->mutex_);
+  Impl& impl = *impl_;
+  ready->assign(refs.size(), false);
+  size_t found = 0;
+  auto look = [&](TimePoint now, core_worker::CoreWorkerActions* actions) {
+    for (size_t i = 0; i < refs.size(); ++i) {
+      if ((*ready)[i]) continue;
+      const ObjectValue* value = impl.machine_->Lookup(refs[i].id);
+      const bool here = (value != nullptr && (!fetch_local || value->kind != ValueKind::kStored)) ||
+                        (value == nullptr && refs[i].owner() == impl.machine_->self() && !fetch_local
+                             ? false
+                             : impl.machine_->Want(now, refs[i], fetch_local, actions));
+      if (here) {
+        (*ready)[i] = true;
+        ++found;
+      }
+    }
+  };
+  impl.Run(lock, look);
+  uint64_t seen = impl.progress_;
+  return impl.WaitUntil(lock, impl.DeadlineAfter(timeout), impl.InTask(), [&] {
+    if (found < count && impl.progress_ != seen) {
+      seen = impl.progress_;
+      look(Impl::Now(), &impl.actions_);
+    }
+    return found >= count;
+  });
+}
+
+void CoreProcess::OnReady(const ObjectRefInfo& ref, std::function<void()> done) {
+  Impl::Lock lock(impl_->mutex_);
+  bool here = false;
+  impl_->Run(lock, [&](TimePoint now, auto* actions) {
+    here = impl_->machine_->Want(now, ref, /*local_bytes=*/true, actions);
+    if (!here) impl_->on_ready_.emplace(ref.id, done);
+  });
+  lock.unlock();
+  if (here) done();
+}
+
+void CoreProcess::AddReference(const ObjectRefInfo& ref) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->machine_->AddLocalReference(ref);
+}
+
+void CoreProcess::RemoveReference(const ObjectId& id) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->Run(lock, [&](TimePoint now, auto* actions) { impl_->machine_->RemoveLocalReference(now, id, actions); });
+}
+
+void CoreProcess::AdoptReference(const ObjectRefInfo& ref, std::optional<ObjectId> outer) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->Run(lock, [&](TimePoint now, auto* actions) { impl_->machine_->AdoptBorrowed(now, ref, outer, actions); });
+}
+
+ShapeId CoreProcess::RegisterShape(const Shape& shape) {
+  Impl::Lock lock(impl_->mutex_);
+  return impl_->machine_->RegisterShape(shape);
+}
+
+TaskId CoreProcess::SubmitTask(core_worker::TaskSubmission submission) {
+  Impl::Lock lock(impl_->mutex_);
+  TaskId task;
+  impl_->Run(lock, [&](TimePoint now, auto* actions) {
+    task = impl_->machine_->SubmitTask(now, std::move(submission), actions);
+  });
+  return task;
+}
+
+CreatedActor CoreProcess::CreateActor(ActorSpec spec) {
+  Impl::Lock lock(impl_->mutex_);
+  CreatedActor created;
+  impl_->Run(lock, [&](TimePoint now, auto* actions) {
+    created.actor = impl_->machine_->CreateActor(now, std::move(spec), actions);
+    created.life = impl_->machine_->ActorHandleRef(created.actor);
+  });
+  return created;
+}
+
+TaskId CoreProcess::SubmitActorCall(ActorId actor, core_worker::TaskSubmission submission) {
+  Impl::Lock lock(impl_->mutex_);
+  TaskId task;
+  impl_->Run(lock, [&](TimePoint now, auto* actions) {
+    task = impl_->machine_->SubmitActorCall(now, actor, std::move(submission), actions);
+  });
+  return task;
+}
+
+void CoreProcess::RegisterActorHandle(ActorId actor, const ObjectRefInfo& life, int32_t max_task_retries,
+                                      int32_t max_pending_calls) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->Run(lock, [&](TimePoint now, auto* actions) {
+    impl_->machine_->RegisterActorHandle(now, actor, life, max_task_retries, max_pending_calls, actions);
+  });
+}
+
+bool CoreProcess::ActorQueueFull(ActorId actor) {
+  Impl::Lock lock(impl_->mutex_);
+  return impl_->machine_->ActorQueueFull(actor);
+}
+
+void CoreProcess::CancelTask(const ObjectId& result, bool force, bool recursive) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->Run(lock, [&](TimePoint now, auto* actions) {
+    impl_->machine_->CancelTask(now, result, force, recursive, actions);
+  });
+}
+
+void CoreProcess::KillActor(ActorId actor, bool no_restart) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->Run(lock, [&](TimePoint now, auto* actions) { impl_->machine_->KillActor(now, actor, no_restart, actions); });
+}
+
+absl::StatusOr<GetActorReply> CoreProcess::GetActor(const std::string& name, const std::string& ns, Duration timeout) {
+  Impl::Lock lock(impl_->mutex_);
+  const RequestId request = impl_->NewRequest();
+  impl_->SendTo(Address::Head(), shoal::GetActor{request, name, ns});
+  return impl_->AwaitReply<GetActorReply>(lock, request, Impl::Now() + timeout);
+}
+
+absl::StatusOr<ActorUpdate> CoreProcess::WaitActor(ActorId actor, std::optional<Duration> timeout) {
+  Impl::Lock lock(impl_->mutex_);
+  ActorUpdate update;
+  const absl::Status status = impl_->WaitUntil(lock, impl_->DeadlineAfter(timeout), impl_->InTask(), [&] {
+    const ActorUpdate* known = impl_->machine_->ActorStatus(actor);
+    if (known == nullptr) return false;
+    update = *known;
+    return known->state == ActorState::kAlive || known->state == ActorState::kDead;
+  });
+  if (!status.ok()) return status;
+  return update;
+}
+
+void CoreProcess::CreatePlacementGroup(PlacementGroupSpec spec) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->groups_[spec.id] = {.group = spec.id};
+  impl_->SendTo(Address::Head(), shoal::CreatePlacementGroup{std::move(spec)});
+}
+
+void CoreProcess::RemovePlacementGroup(PlacementGroupId group) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->SendTo(Address::Head(), shoal::RemovePlacementGroup{group});
+}
+
+absl::StatusOr<PlacementGroupUpdate> CoreProcess::WaitPlacementGroup(PlacementGroupId group,
+                                                                     std::optional<Duration> timeout) {
+  Impl::Lock lock(impl_->mutex_);
+  if (!impl_->groups_.contains(group)) impl_->SendTo(Address::Head(), WatchPlacementGroup{group});
+  const absl::Status status = impl_->WaitUntil(lock, impl_->DeadlineAfter(timeout), impl_->InTask(), [&] {
+    const auto known = impl_->groups_.find(group);
+    if (known == impl_->groups_.end()) return false;
+    const PlacementGroupStateKind state = known->second.state;
+    return state == PlacementGroupStateKind::kCreated || state == PlacementGroupStateKind::kRemoved ||
+           known->second.error;
+  });
+  if (!status.ok() && !absl::IsDeadlineExceeded(status)) return status;
+  return impl_->groups_[group];
+}
+
+absl::StatusOr<std::string> CoreProcess::ListState(Address to, const std::string& kind, const std::string& argument) {
+  Impl::Lock lock(impl_->mutex_);
+  const RequestId request = impl_->NewRequest();
+  impl_->SendTo(to, shoal::ListState{request, kind, argument});
+  absl::StatusOr<ListStateReply> reply = impl_->AwaitReply<ListStateReply>(lock, request, Impl::Now() + 10s);
+  if (!reply.ok()) return reply.status();
+  if (reply->error) return absl::InvalidArgumentError(reply->error.message);
+  return std::move(reply->json);
+}
+
+void CoreProcess::SendToRaylet(Message message) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->SendTo(Address::Raylet(impl_->identity_.node), message);
+}
+
+bool CoreProcess::NextTask(AssignedTask* task) {
+  *task = {};
+  Impl::Lock lock(impl_->mutex_);
+  const absl::Status status = impl_->WaitUntil(lock, std::nullopt, /*in_task=*/false,
+                                               [&] { return !impl_->assigned_.empty() || impl_->exiting_; });
+  if (impl_->assigned_.empty() || absl::IsUnavailable(status)) return false;
+  *task = std::move(impl_->assigned_.front());
+  impl_->assigned_.pop_front();
+  return true;
+}
+
+void CoreProcess::FinishTask(const TaskSpec& spec, std::vector<NewValue> results, bool worker_exiting, bool final) {
+  Impl::Lock lock(impl_->mutex_, std::defer_lock);
+  std::vector<ObjectValue> values(results.size());
+  std::vector<uint64_t> offsets;
+  for (size_t i = 0; i < results.size(); ++i) {
+    NewValue& result = results[i];
+    ObjectValue& value = values[i];
+    value.contained = std::move(result.contained);
+    if (result.error) {
+      value.kind = ValueKind::kError;
+      value.error = std::move(result.error);
+      continue;
+    }
+    if (result.size <= kInlineLimitBytes) {
+      value.kind = ValueKind::kInline;
+      value.data = Payload::Allocate(result.size, result.fill);
+      continue;
+    }
+    lock.lock();
+    absl::StatusOr<uint64_t> offset = impl_->CreateBlock(lock, result.size);
+    lock.unlock();
+    if (!offset.ok()) {
+      value.kind = ValueKind::kError;
+      value.error = {absl::IsResourceExhausted(offset.status()) ? ErrorKind::kObjectStoreFull : ErrorKind::kSystem,
+                     std::string(offset.status().message()), Payload()};
+      continue;
+    }
+    result.fill(impl_->arena_->data() + *offset);
+    value.kind = ValueKind::kStored;
+    value.size = result.size;
+    offsets.resize(results.size());
+    offsets[i] = *offset;
+  }
+  lock.lock();
+  if (impl_->running_tasks_ > 0) --impl_->running_tasks_;
+  impl_->Run(lock, [&](TimePoint now, auto* actions) {
+    impl_->machine_->TaskFinished(now, spec.id, spec.attempt, std::move(values), offsets, worker_exiting, final,
+                                  actions);
+  });
+}
+
+void CoreProcess::SetConcurrency(int32_t max_concurrency, std::vector<std::pair<std::string, int32_t>> groups) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->machine_->SetConcurrency(max_concurrency, std::move(groups));
+}
+
+void CoreProcess::OnInterrupt(std::function<void(TaskId)> interrupt) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->on_interrupt_ = std::move(interrupt);
+}
+
+void CoreProcess::OnLogLines(std::function<void(const LogLines&)> print) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->on_log_lines_ = std::move(print);
+}
+
+void CoreProcess::SetBlocked(bool blocked) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->Run(lock, [&](TimePoint now, auto* actions) { impl_->machine_->SetBlocked(now, blocked, actions); });
+}
+
+void CoreProcess::Interrupt() {
+  Impl::Lock lock(impl_->mutex_);
+  ++impl_->interrupts_;
+  impl_->WakeAll();
+}
+
+}  // namespace shoal::io

@@ -1,0 +1,3 @@
+shoal_library(shoal_core_process
+  SRCS core_impl.cc core_links.cc core_process.cc
+  DEPS shoal_core_worker shoal_local_io shoal_arena shoal_codec Threads::Threads)
