@@ -1,4 +1,8 @@
-// The one place that reads clocks and the kernel's random numbers.
+// The one place that reads clocks and the kernel's random numbers. Machines are handed the result; nothing
+// below the shells calls this.
+//
+//   machine.OnTick(io::MonotonicNow(), &actions);
+//   Rng rng(io::RandomSeed());
 #pragma once
 
 #include <cstdint>
@@ -7,11 +11,11 @@
 
 namespace shoal::io {
 
-// Since boot; never jumps.
+// CLOCK_MONOTONIC: since boot, never jumps, stands still while the machine is suspended.
 TimePoint MonotonicNow();
-// Nanoseconds since 1970, for people only.
+// CLOCK_REALTIME in nanoseconds since 1970. For people only: it jumps.
 int64_t WallClockNs();
-// From getrandom(2).
+// 64 bits from getrandom(2).
 uint64_t RandomSeed();
 
 }  // namespace shoal::io

@@ -10,83 +10,120 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "runtime/io/clock.h"
 
 namespace shoal::io {
+namespace {
+
+constexpr int kEventsPerBatch = 64;
+
+// A token is a generation and a descriptor: an event of a watch that was removed in the same batch is told
+// from one of a new watch that got the same number.
+uint64_t MakeToken(uint32_t generation, int fd) {
+  return (uint64_t{generation} << 32) | static_cast<uint32_t>(fd);
+}
+int FdOf(uint64_t token) { return static_cast<int>(token & 0xffffffff); }
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create() {
   UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
   UniqueFd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!epoll.valid() || !wake.valid()) {
-    return absl::ResourceExhaustedError("no file descriptor is left for the event loop; raise the limit (ulimit -n)");
+    return absl::ResourceExhaustedError(
+        "no file descriptor is left for the event loop; raise the limit (ulimit -n)");
   }
   std::unique_ptr<EventLoop> loop(new EventLoop(std::move(epoll), std::move(wake)));
   EventLoop* const self = loop.get();
-  const absl::Status added = loop->Add(loop->wake_.get(), EPOLLIN, [self](uint32_t) {
-    uint64_t value;
-    static_cast<void>(!read(self->wake_.get(), &value, sizeof(value)));
-    std::vector<std::function<void()>> posted;
-    {
-      std::lock_guard<std::mutex> lock(self->posted_mutex_);
-      posted.swap(self->posted_);
-    }
-    for (const std::function<void()>& work : posted) work();
-  });
+  const absl::Status added =
+      loop->AddFd(loop->wake_.get(), EPOLLIN, [self](uint32_t) { self->RunPosted(); });
   if (!added.ok()) return added;
   return loop;
 }
 
 EventLoop::~EventLoop() = default;
 
-absl::Status EventLoop::Add(int fd, uint32_t events, std::function<void(uint32_t)> ready) {
-  epoll_event event{.events = events, .data = {.fd = fd}};
+absl::Status EventLoop::AddFd(int fd, uint32_t events, std::function<void(uint32_t)> ready) {
+  const uint64_t token = MakeToken(++generation_, fd);
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = token;
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
-    return absl::ResourceExhaustedError(absl::StrCat("epoll does not take another file: ", std::strerror(errno)));
+    const std::string text = absl::StrCat("epoll does not take file ", fd, ": ", std::strerror(errno));
+    if (errno == EEXIST) return absl::AlreadyExistsError(text);
+    if (errno == EBADF || errno == EPERM) return absl::InvalidArgumentError(text);
+    return absl::ResourceExhaustedError(text);
   }
-  ready_[fd] = std::make_shared<std::function<void(uint32_t)>>(std::move(ready));
+  watches_[fd] = std::make_shared<Watch>(Watch{token, std::move(ready)});
   return absl::OkStatus();
 }
 
-void EventLoop::Change(int fd, uint32_t events) {
-  epoll_event event{.events = events, .data = {.fd = fd}};
+void EventLoop::ChangeFd(int fd, uint32_t events) {
+  const auto it = watches_.find(fd);
+  if (it == watches_.end()) return;
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = it->second->token;
   epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
 }
 
-void EventLoop::Remove(int fd) {
-  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-  ready_.erase(fd);
+void EventLoop::RemoveFd(int fd) {
+  if (watches_.erase(fd) > 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
 absl::Status EventLoop::WatchProcess(int pid, std::function<void(int)> exited) {
   UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  if (!fd.valid()) return absl::NotFoundError(absl::StrCat("there is no process ", pid, ": ", std::strerror(errno)));
-  const int raw = fd.get();
-  const absl::Status added = Add(raw, EPOLLIN, [this, raw, pid, exited = std::move(exited)](uint32_t) {
-    int status = 0;
-    // A process that is not our child (a driver) has no status for us.
-    if (waitpid(pid, &status, WNOHANG) == 0) return;
-    const std::function<void(int)> call = exited;
-    Remove(raw);
-    processes_.erase(raw);
-    call(status);
-  });
+  if (!fd.valid()) {
+    const std::string text = absl::StrCat("process ", pid, " cannot be watched: ", std::strerror(errno));
+    if (errno == ESRCH || errno == EINVAL) return absl::NotFoundError(text);
+    return absl::ResourceExhaustedError(text);
+  }
+  const int pidfd = fd.get();
+  const absl::Status added = AddFd(pidfd, EPOLLIN, [this, pidfd](uint32_t) { OnProcessReady(pidfd); });
   if (!added.ok()) return added;
-  processes_[raw] = std::move(fd);
+  processes_[pidfd] = Process{std::move(fd), std::move(exited)};
   return absl::OkStatus();
 }
 
-absl::Status EventLoop::WatchSignals(std::initializer_list<int> signals, std::function<void(int)> received) {
+void EventLoop::OnProcessReady(int pidfd) {
+  siginfo_t info{};
+  int status = kUnknownExitStatus;
+  // By pidfd, so that a process that got the same number meanwhile cannot be meant.
+  if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG) == 0) {
+    if (info.si_pid == 0) return;  // not yet
+    status = info.si_code == CLD_EXITED ? W_EXITCODE(info.si_status, 0)
+                                        : W_EXITCODE(0, info.si_status);
+    if (info.si_code == CLD_DUMPED) status |= WCOREFLAG;
+  }
+  const auto it = processes_.find(pidfd);
+  if (it == processes_.end()) return;
+  const std::function<void(int)> exited = std::move(it->second.exited);
+  RemoveFd(pidfd);
+  processes_.erase(it);
+  exited(status);
+}
+
+absl::Status EventLoop::WatchSignals(std::initializer_list<int> signals,
+                                     std::function<void(int)> received) {
   sigset_t set;
   sigemptyset(&set);
   for (const int signal : signals) sigaddset(&set, signal);
-  sigprocmask(SIG_BLOCK, &set, nullptr);
-  signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals_.valid()) return absl::ResourceExhaustedError(absl::StrCat("signalfd: ", std::strerror(errno)));
-  return Add(signals_.get(), EPOLLIN, [this, received = std::move(received)](uint32_t) {
+  UniqueFd fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) {
+    return absl::ResourceExhaustedError(absl::StrCat("signals cannot be received: ", std::strerror(errno)));
+  }
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  SHOAL_CHECK(!signals_.valid()) << "signals are watched once per loop";
+  signals_ = std::move(fd);
+  return AddFd(signals_.get(), EPOLLIN, [this, received = std::move(received)](uint32_t) {
     signalfd_siginfo info{};
-    while (read(signals_.get(), &info, sizeof(info)) == sizeof(info)) received(static_cast<int>(info.ssi_signo));
+    while (read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+      received(static_cast<int>(info.ssi_signo));
+    }
   });
 }
 
@@ -106,26 +143,58 @@ void EventLoop::Post(std::function<void()> work) {
   if (first) static_cast<void>(!write(wake_.get(), &one, sizeof(one)));
 }
 
-void EventLoop::Run() {
-  running_ = true;
-  epoll_event events[64];
-  while (running_) {
-    if (after_) after_();
-    timespec timeout{};
-    const std::optional<TimePoint> next = next_ ? next_() : std::nullopt;
-    if (next) {
-      const int64_t ns = std::max<int64_t>((*next - MonotonicNow()).count(), 0);
-      timeout = {ns / 1'000'000'000, ns % 1'000'000'000};
-    }
-    const int count = epoll_pwait2(epoll_.get(), events, 64, next ? &timeout : nullptr, nullptr);
-    for (int i = 0; i < count && running_; ++i) {
-      const auto it = ready_.find(events[i].data.fd);
-      if (it == ready_.end()) continue;  // removed by an earlier callback of this batch
-      const std::shared_ptr<std::function<void(uint32_t)>> ready = it->second;
-      (*ready)(events[i].events);
-    }
-    if (next && tick_ && MonotonicNow() >= *next) tick_();
+void EventLoop::RunPosted() {
+  uint64_t value;
+  static_cast<void>(!read(wake_.get(), &value, sizeof(value)));
+  std::vector<std::function<void()>> posted;
+  {
+    std::lock_guard<std::mutex> lock(posted_mutex_);
+    posted.swap(posted_);
   }
+  for (const std::function<void()>& work : posted) {
+    if (stopped_) return;
+    work();
+  }
+}
+
+int EventLoop::Wait(epoll_event* events, int count, std::optional<TimePoint> until) {
+  timespec timeout{};
+  int64_t ns = 0;
+  if (until) {
+    ns = std::max<int64_t>((*until - MonotonicNow()).count(), 0);
+    timeout = {ns / 1'000'000'000, ns % 1'000'000'000};
+  }
+  int ready = epoll_pwait2(epoll_.get(), events, count, until ? &timeout : nullptr, nullptr);
+  if (ready < 0 && errno == ENOSYS) {  // before Linux 5.11: whole milliseconds, rounded up
+    const int64_t ms = std::min<int64_t>((ns + 999'999) / 1'000'000, 60'000);
+    ready = epoll_wait(epoll_.get(), events, count, until ? static_cast<int>(ms) : -1);
+  }
+  SHOAL_CHECK(ready >= 0 || errno == EINTR) << "epoll: " << std::strerror(errno);
+  return std::max(ready, 0);
+}
+
+void EventLoop::Run() {
+  epoll_event events[kEventsPerBatch];
+  while (!stopped_) {
+    if (after_) after_();
+    const std::optional<TimePoint> next = next_ ? next_() : std::nullopt;
+    if (stopped_) return;
+    const int count = Wait(events, kEventsPerBatch, next);
+    for (int i = 0; i < count && !stopped_; ++i) {
+      const uint64_t token = events[i].data.u64;
+      const auto it = watches_.find(FdOf(token));
+      if (it == watches_.end() || it->second->token != token) continue;  // removed in this batch
+      const std::shared_ptr<Watch> watch = it->second;  // it may remove itself
+      watch->ready(events[i].events);
+    }
+    if (!stopped_ && next && tick_ && MonotonicNow() >= *next) tick_();
+  }
+}
+
+void EventLoop::Stop() {
+  stopped_ = true;
+  const uint64_t one = 1;
+  static_cast<void>(!write(wake_.get(), &one, sizeof(one)));
 }
 
 }  // namespace shoal::io
