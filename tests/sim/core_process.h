@@ -1,0 +1,49 @@
+// A simulated driver or worker: the shell around one core worker machine. It registers with its raylet, then carries out what the machine
+// wishes for, as runtime/io's CoreProcess does with sockets and rings.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/core_worker/core_worker.h"
+#include "tests/sim/cluster.h"
+#include "tests/sim/language.h"
+
+namespace shoal::sim {
+
+class CoreProcess : public Process {
+ public:
+  CoreProcess(Cluster* cluster, uint32_t index, ProcessKind kind, uint32_t machine, WorkerId worker);
+  ~CoreProcess() override;
+
+  // Connects to the raylet; again later if none runs.
+  void Connect();
+  void OnLocalMessage(uint32_t from_process, const Address& from, const Address& to, Message&& message) override;
+  void OnRayletLost(const std::string& reason);
+  void Tick() override;
+  std::optional<TimePoint> NextDeadline() const override;
+  void CheckInvariants() const override;
+  void Dispose() override;
+  void Carry();
+
+  core_worker::CoreWorker* machine_or_null() { return core_.get(); }
+  Language* language() { return language_.get(); }
+  core_worker::CoreWorkerActions actions;
+
+  // Drivers.
+  std::function<void(Language*)> on_up;
+  std::function<void()> on_down;
+  JobId job;
+
+ private:
+  void Registered(const RegisterWorkerReply& reply);
+
+  std::unique_ptr<core_worker::CoreWorker> core_;
+  std::unique_ptr<Language> language_;
+  core_worker::CoreWorkerActions carrying_actions_;
+  bool carrying_ = false;
+};
+
+}  // namespace shoal::sim
