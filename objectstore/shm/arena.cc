@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -38,7 +39,7 @@ size_t GranuleWords(uint64_t size) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(uint64_t bytes) {
+absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(uint64_t bytes, Headroom headroom) {
   if (bytes == 0 || bytes > uint64_t{1} << 46) {
     return absl::InvalidArgumentError(absl::StrCat("an object store of ", bytes, " bytes is not possible"));
   }
@@ -51,10 +52,10 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(uint64_t bytes) {
     return absl::ResourceExhaustedError(
         absl::StrCat("an object store of ", bytes, " bytes could not be made: ", reason));
   }
-  return Attach(fd, /*writable=*/true);
+  return Attach(fd, /*writable=*/true, headroom);
 }
 
-absl::StatusOr<std::unique_ptr<Arena>> Arena::Attach(int fd, bool writable) {
+absl::StatusOr<std::unique_ptr<Arena>> Arena::Attach(int fd, bool writable, Headroom headroom) {
   struct stat info {};
   const int seals = fcntl(fd, F_GET_SEALS);
   constexpr int kNeeded = F_SEAL_SHRINK | F_SEAL_GROW;
@@ -73,14 +74,15 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Attach(int fd, bool writable) {
     return error == EACCES ? absl::PermissionDeniedError(text) : absl::ResourceExhaustedError(text);
   }
   madvise(data, size, MADV_DONTDUMP);  // a core file of the store would fill the disk
-  return std::unique_ptr<Arena>(new Arena(fd, static_cast<char*>(data), size, writable));
+  return std::unique_ptr<Arena>(new Arena(fd, static_cast<char*>(data), size, writable, headroom));
 }
 
-Arena::Arena(int fd, char* data, uint64_t size, bool writable)
+Arena::Arena(int fd, char* data, uint64_t size, bool writable, Headroom headroom)
     : fd_(fd),
       data_(data),
       size_(size),
       writable_(writable),
+      headroom_(headroom),
       backed_(std::make_unique<std::atomic<uint64_t>[]>(GranuleWords(size))) {}
 
 Arena::~Arena() {
@@ -131,16 +133,48 @@ absl::Status Arena::EnsureBacked(uint64_t offset, uint64_t size) const {
   return absl::OkStatus();
 }
 
+// Pages of the range that are not in memory. Another process may have filled them long ago: then they cost
+// nothing, however little memory is left.
+uint64_t Arena::MissingBytes(uint64_t begin, uint64_t end) const {
+  begin = begin / kPage * kPage;
+  const uint64_t pages = (end - begin + kPage - 1) / kPage;
+  std::vector<unsigned char> resident(pages);
+  if (mincore(data_ + begin, end - begin, resident.data()) != 0) return end - begin;
+  uint64_t missing = 0;
+  for (const unsigned char page : resident) missing += 1 - (page & 1);
+  return missing * kPage;
+}
+
+// Takes `bytes` from what may be used. The kernel is asked once for many calls; a process takes an eighth of
+// what is left at a time, as others do the same.
+bool Arena::Afford(uint64_t bytes) const {
+  uint64_t budget = budget_.load(std::memory_order_relaxed);
+  while (budget >= bytes) {
+    if (budget_.compare_exchange_weak(budget, budget - bytes, std::memory_order_relaxed)) return true;
+  }
+  const uint64_t headroom = headroom_();
+  if (headroom < kKeepFreeBytes || headroom - kKeepFreeBytes < bytes) return false;
+  const uint64_t share = std::min((headroom - kKeepFreeBytes) / 8, kReserveStep);
+  budget_.store(share > bytes ? share - bytes : 0, std::memory_order_relaxed);
+  return true;
+}
+
 absl::Status Arena::Reserve(uint64_t begin, uint64_t end) const {
   while (begin < end) {
     const uint64_t step = std::min(end - begin, kReserveStep);
-    if (fallocate(fd_, 0, static_cast<off_t>(begin), static_cast<off_t>(step)) == 0) {
-      begin += step;
-    } else if (errno != EINTR) {
+    const uint64_t missing = MissingBytes(begin, begin + step);
+    if (missing > 0 && !Afford(missing)) {
       return absl::ResourceExhaustedError(
-          absl::StrCat("the machine has no memory for ", end - begin, " more bytes of objects (",
-                       std::strerror(errno), "); free memory or start the raylet with a smaller store"));
+          absl::StrCat("the machine or its cgroup has no memory for ", missing,
+                       " more bytes of objects; free memory or start the raylet with a smaller store"));
     }
+    while (missing > 0 && fallocate(fd_, 0, static_cast<off_t>(begin), static_cast<off_t>(step)) != 0) {
+      if (errno == EINTR) continue;
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the machine refused ", step, " more bytes of objects (", std::strerror(errno),
+                       "); free memory or start the raylet with a smaller store"));
+    }
+    begin += step;
   }
   return absl::OkStatus();
 }

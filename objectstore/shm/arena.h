@@ -7,8 +7,8 @@
 //   if (!(*mine)->EnsureBacked(offset, size).ok()) ...          // before the first write
 //   CopyInto((*mine)->data() + offset, from, size);
 //
-// Pages are reserved (fallocate) before somebody writes, so that a machine without memory is an error of
-// EnsureBacked and never a SIGBUS later. Pages stay reserved until the last process unmaps the arena: freed
+// Pages are reserved (fallocate) before somebody writes, and only while the machine and its cgroup have
+// memory to spare, so that a full machine is an error of EnsureBacked, never a SIGBUS or a killed process. Pages stay reserved until the last process unmaps the arena: freed
 // blocks are reused warm, since a fresh page costs several times its copy. The memfd can neither shrink nor
 // grow (seals), so no process can pull pages away from under another.
 #pragma once
@@ -22,19 +22,27 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "objectstore/shm/memory_headroom.h"
 
 namespace shoal {
 
 // Thread-safe except for construction, destruction, StartPrefault and StopPrefault.
 class Arena {
  public:
+  // Says how many bytes more may be taken; another one than MemoryHeadroom is for tests.
+  using Headroom = uint64_t (*)();
+  // Left to the rest of the machine.
+  static constexpr uint64_t kKeepFreeBytes = uint64_t{64} << 20;
+
   // `bytes` of address space, rounded up to pages; memory is taken as EnsureBacked asks for it.
   // InvalidArgument for 0, ResourceExhausted if the machine refuses.
-  static absl::StatusOr<std::unique_ptr<Arena>> Create(uint64_t bytes);
+  static absl::StatusOr<std::unique_ptr<Arena>> Create(uint64_t bytes,
+                                                       Headroom headroom = &MemoryHeadroom);
   // Maps an arena that another process made; takes over `fd`, also when it fails. Readers pass
   // writable = false and fault on writes. InvalidArgument if it is not an arena, PermissionDenied if a
   // read-only descriptor is to be mapped writable.
-  static absl::StatusOr<std::unique_ptr<Arena>> Attach(int fd, bool writable);
+  static absl::StatusOr<std::unique_ptr<Arena>> Attach(int fd, bool writable,
+                                                       Headroom headroom = &MemoryHeadroom);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -60,7 +68,9 @@ class Arena {
   uint64_t prefaulted_bytes() const { return prefaulted_.load(std::memory_order_relaxed); }
 
  private:
-  Arena(int fd, char* data, uint64_t size, bool writable);
+  Arena(int fd, char* data, uint64_t size, bool writable, Headroom headroom);
+  bool Afford(uint64_t bytes) const;
+  uint64_t MissingBytes(uint64_t begin, uint64_t end) const;
   absl::Status Reserve(uint64_t begin, uint64_t end) const;
   void Prefault(uint64_t bytes);
 
@@ -68,6 +78,8 @@ class Arena {
   char* const data_;
   const uint64_t size_;
   const bool writable_;
+  const Headroom headroom_;
+  mutable std::atomic<uint64_t> budget_ = 0;  // bytes that may be taken before headroom_ is asked again
   // One bit per granule that this process knows to be reserved. Never cleared: pages are not given back.
   const std::unique_ptr<std::atomic<uint64_t>[]> backed_;
   std::atomic<uint64_t> prefaulted_ = 0;

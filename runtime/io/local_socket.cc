@@ -106,9 +106,9 @@ absl::Status LocalSocket::Break(const std::string& why) {
 }
 
 absl::Status LocalSocket::Send(const LocalFrame& frame, absl::Span<const int> fds) {
-  if (!broken_.empty() || !fd_.valid()) {
-    return absl::UnavailableError(broken_.empty() ? "the connection is closed" : broken_);
-  }
+  if (!fd_.valid()) return absl::UnavailableError("the connection is closed");
+  if (!broken_.empty()) return absl::UnavailableError(broken_);
+  if (!unwritable_.empty()) return absl::UnavailableError(unwritable_);
   const size_t length = EncodedSize(frame);
   if (length > kMaxFrameBytes || fds.size() > kMaxFrameFds) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -136,7 +136,7 @@ absl::Status LocalSocket::Send(const LocalFrame& frame, absl::Span<const int> fd
   outgoing_.push_back(std::move(out));
   // Behind others it waits for its turn; trying again before epoll says so would be a call for nothing.
   if (outgoing_.size() == 1) FlushWrites();
-  return broken_.empty() ? absl::OkStatus() : absl::UnavailableError(broken_);
+  return unwritable_.empty() ? absl::OkStatus() : absl::UnavailableError(unwritable_);
 }
 
 bool LocalSocket::FlushWrites() {
@@ -164,7 +164,10 @@ bool LocalSocket::FlushWrites() {
       if (errno == EINTR) continue;
       // ETOOMANYREFS: too many descriptors are in flight; they are taken out as peers read.
       if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ETOOMANYREFS) return true;
-      static_cast<void>(Break(absl::StrCat("the peer closed the connection: ", std::strerror(errno))));
+      // What the peer said before it went can still be received; Receive then finds the end.
+      unwritable_ = absl::StrCat("the peer closed the connection: ", std::strerror(errno));
+      outgoing_.clear();
+      unsent_bytes_ = 0;
       return false;
     }
     out.fds.clear();  // they went with the first byte

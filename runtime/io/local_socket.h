@@ -97,7 +97,8 @@ class LocalSocket {
   bool HasWholeFrame() const;
 
   UniqueFd fd_;
-  std::string broken_;  // why the connection is no use any more
+  std::string broken_;      // why the connection is no use any more
+  std::string unwritable_;  // why nothing can be sent, though something may still be received
   std::deque<Outgoing> outgoing_;
   size_t unsent_bytes_ = 0;
   std::vector<char> incoming_;  // bytes [incoming_begin_, incoming_end_) wait to be taken
