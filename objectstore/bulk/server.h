@@ -1,6 +1,6 @@
-// Gives sealed objects of this node to other nodes. Listens on one TCP port and does all its work, encryption
-// included, in one thread of its own; the owner (the raylet's loop) is asked where an object is and told
-// when its bytes are no longer needed.
+// Gives sealed objects of this node to other nodes. Listens on one TCP port and does all its work,
+// encryption included, in one thread of its own; the owner (the raylet's loop) is asked where an
+// object is and told when its bytes are no longer needed.
 //
 //   auto server = BulkServer::Start({.port = 0}, arena, {
 //       .post = [&](auto work) { loop->Post(std::move(work)); },
@@ -8,8 +8,9 @@
 //       .release = [&](const ObjectId& id) { table.Unpin(id); }});
 //   (*server)->AddKey(key_shared_with_that_node);
 //
-// A connection gets nothing, not even whether an object exists, before it has proved that it holds a key that
-// was added. Connections that do not prove it within five seconds, or do not read for thirty, are closed.
+// A connection gets nothing, not even whether an object exists, before it has proved that it holds
+// a key that was added. Connections that do not prove it within five seconds, or do not read for
+// thirty, are closed.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,8 @@
 
 namespace shoal::bulk {
 
-// Where a sealed object lies in the arena. `checksum` (see Checksum) is optional, 0 for unknown: the client
-// compares it with what arrived.
+// Where a sealed object lies in the arena. `checksum` (see Checksum) is optional, 0 for unknown:
+// the client compares it with what arrived.
 struct BulkSource {
   uint64_t offset = 0;
   uint64_t size = 0;
@@ -42,7 +43,8 @@ struct BulkServerOptions {
 // All three are needed. lookup and release run in the owner's thread.
 struct BulkServerOwner {
   Post post;
-  // Finds a sealed object and keeps its bytes from being evicted until `release`; nullopt: not here.
+  // Finds a sealed object and keeps its bytes from being evicted until `release`; nullopt: not
+  // here.
   std::function<std::optional<BulkSource>(const ObjectId&)> lookup;
   // Called exactly once for each lookup that found something, also when the transfer failed.
   std::function<void(const ObjectId&)> release;
@@ -52,7 +54,8 @@ class BulkServer {
  public:
   // `arena` outlives the server. Unavailable if the port cannot be had (the message names it).
   static absl::StatusOr<std::unique_ptr<BulkServer>> Start(const BulkServerOptions& options,
-                                                           const Arena* arena, BulkServerOwner owner);
+                                                           const Arena* arena,
+                                                           BulkServerOwner owner);
   // In the owner's thread. Joins the transfer thread, then releases what was in transfer.
   ~BulkServer();
   BulkServer(const BulkServer&) = delete;

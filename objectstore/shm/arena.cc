@@ -26,7 +26,8 @@
 namespace shoal {
 namespace {
 
-// What is reserved and remembered at a time: large enough that small objects rarely make a system call.
+// What is reserved and remembered at a time: large enough that small objects rarely make a system
+// call.
 constexpr uint64_t kGranule = uint64_t{1} << 20;
 // One fallocate takes at most this much, so that a signal or a stop is never far away.
 constexpr uint64_t kReserveStep = uint64_t{64} << 20;
@@ -41,7 +42,8 @@ size_t GranuleWords(uint64_t size) {
 
 absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(uint64_t bytes, Headroom headroom) {
   if (bytes == 0 || bytes > uint64_t{1} << 46) {
-    return absl::InvalidArgumentError(absl::StrCat("an object store of ", bytes, " bytes is not possible"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("an object store of ", bytes, " bytes is not possible"));
   }
   bytes = (bytes + kPage - 1) / kPage * kPage;
   const int fd = memfd_create("shoal-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -133,8 +135,8 @@ absl::Status Arena::EnsureBacked(uint64_t offset, uint64_t size) const {
   return absl::OkStatus();
 }
 
-// Pages of the range that are not in memory. Another process may have filled them long ago: then they cost
-// nothing, however little memory is left.
+// Pages of the range that are not in memory. Another process may have filled them long ago: then
+// they cost nothing, however little memory is left.
 uint64_t Arena::MissingBytes(uint64_t begin, uint64_t end) const {
   begin = begin / kPage * kPage;
   const uint64_t pages = (end - begin + kPage - 1) / kPage;
@@ -145,12 +147,13 @@ uint64_t Arena::MissingBytes(uint64_t begin, uint64_t end) const {
   return missing * kPage;
 }
 
-// Takes `bytes` from what may be used. The kernel is asked once for many calls; a process takes an eighth of
-// what is left at a time, as others do the same.
+// Takes `bytes` from what may be used. The kernel is asked once for many calls; a process takes an
+// eighth of what is left at a time, as others do the same.
 bool Arena::Afford(uint64_t bytes) const {
   uint64_t budget = budget_.load(std::memory_order_relaxed);
   while (budget >= bytes) {
-    if (budget_.compare_exchange_weak(budget, budget - bytes, std::memory_order_relaxed)) return true;
+    if (budget_.compare_exchange_weak(budget, budget - bytes, std::memory_order_relaxed))
+      return true;
   }
   const uint64_t headroom = headroom_();
   if (headroom < kKeepFreeBytes || headroom - kKeepFreeBytes < bytes) return false;
@@ -164,15 +167,16 @@ absl::Status Arena::Reserve(uint64_t begin, uint64_t end) const {
     const uint64_t step = std::min(end - begin, kReserveStep);
     const uint64_t missing = MissingBytes(begin, begin + step);
     if (missing > 0 && !Afford(missing)) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the machine or its cgroup has no memory for ", missing,
-                       " more bytes of objects; free memory or start the raylet with a smaller store"));
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the machine or its cgroup has no memory for ", missing,
+          " more bytes of objects; free memory or start the raylet with a smaller store"));
     }
-    while (missing > 0 && fallocate(fd_, 0, static_cast<off_t>(begin), static_cast<off_t>(step)) != 0) {
+    while (missing > 0 &&
+           fallocate(fd_, 0, static_cast<off_t>(begin), static_cast<off_t>(step)) != 0) {
       if (errno == EINTR) continue;
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the machine refused ", step, " more bytes of objects (", std::strerror(errno),
-                       "); free memory or start the raylet with a smaller store"));
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the machine refused ", step, " more bytes of objects (", std::strerror(errno),
+          "); free memory or start the raylet with a smaller store"));
     }
     begin += step;
   }

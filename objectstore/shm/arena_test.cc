@@ -155,7 +155,8 @@ TEST(MemoryHeadroom, CountsFileCacheAsFreeAndNeverGoesBelowZero) {
   EXPECT_EQ(internal::CgroupHeadroom("max\n", "100\n", ""), UINT64_MAX);
   EXPECT_EQ(internal::CgroupHeadroom("", "", ""), UINT64_MAX);
   EXPECT_EQ(internal::CgroupHeadroom("1000\n", "600\n", ""), 400u);
-  EXPECT_EQ(internal::CgroupHeadroom("1000\n", "600\n", "active_file 100\ninactive_file 50\n"), 550u);
+  EXPECT_EQ(internal::CgroupHeadroom("1000\n", "600\n", "active_file 100\ninactive_file 50\n"),
+            550u);
   EXPECT_EQ(internal::CgroupHeadroom("1000\n", "1600\n", ""), 0u);
   EXPECT_EQ(internal::CgroupHeadroom("1000\n", "600\n", "inactive_file 9999\n"), 1000u);
 }
@@ -172,7 +173,8 @@ TEST(Arena, PrefaultsInTheBackgroundWithoutDisturbingWriters) {
   std::memset(arena->data(), 'w', 32 * kMiB);
   while (arena->prefaulted_bytes() < 32 * kMiB) std::this_thread::yield();
   arena->StopPrefault();
-  EXPECT_EQ(std::string_view(arena->data(), 32 * kMiB).find_first_not_of('w'), std::string_view::npos);
+  EXPECT_EQ(std::string_view(arena->data(), 32 * kMiB).find_first_not_of('w'),
+            std::string_view::npos);
   EXPECT_EQ(ReservedBytes(*arena), 32 * kMiB);
 }
 
@@ -187,7 +189,8 @@ TEST(CopyInto, CopiesEverySizeAtEveryAlignment) {
   std::string from(6 * kMiB, '\0');
   for (char& c : from) c = static_cast<char>(rng.Next());
   std::vector<char> to(6 * kMiB);
-  const size_t sizes[] = {0, 1, 15, 16, 63, 64, 65, 4096, kMiB - 1, kMiB + 1, 4 * kMiB + 77, 5 * kMiB};
+  const size_t sizes[] = {0,       1, 15, 16, 63, 64, 65, 4096, kMiB - 1, kMiB + 1, 4 * kMiB + 77,
+                          5 * kMiB};
   for (const size_t size : sizes) {
     for (const size_t shift : {size_t{0}, size_t{1}, size_t{8}, size_t{15}}) {
       std::memset(to.data(), 0, to.size());

@@ -66,13 +66,13 @@ uint64_t MemoryHeadroom() {
   const uint64_t available =
       internal::FindNumber(ReadSmallFile("/proc/meminfo"), "MemAvailable", UINT64_MAX / 1024);
   uint64_t headroom = available == UINT64_MAX / 1024 ? UINT64_MAX : available * 1024;
-  // A limit may sit at any level above this process. In a container the path may not exist: its own limits
-  // are then at the root.
+  // A limit may sit at any level above this process. In a container the path may not exist: its own
+  // limits are then at the root.
   for (std::string group = CgroupOfThisProcess();;) {
     const std::string files = "/sys/fs/cgroup" + group + "/memory.";
-    headroom = std::min(headroom,
-                        internal::CgroupHeadroom(ReadSmallFile(files + "max"), ReadSmallFile(files + "current"),
-                                                 ReadSmallFile(files + "stat")));
+    headroom = std::min(headroom, internal::CgroupHeadroom(ReadSmallFile(files + "max"),
+                                                           ReadSmallFile(files + "current"),
+                                                           ReadSmallFile(files + "stat")));
     if (group.empty()) return headroom;
     group.resize(group.rfind('/'));
   }

@@ -1,5 +1,6 @@
-// How much more memory this process may take before the kernel starts killing. Needed because reserving
-// pages of a memfd does not fail on a machine without memory: the kernel makes room by killing somebody.
+// How much more memory this process may take before the kernel starts killing. Needed because
+// reserving pages of a memfd does not fail on a machine without memory: the kernel makes room by
+// killing somebody.
 //
 //   if (MemoryHeadroom() < wanted) return absl::ResourceExhaustedError(...);
 #pragma once
@@ -9,9 +10,9 @@
 
 namespace shoal {
 
-// Bytes: the least of what the machine has (MemAvailable) and of what is left in each memory cgroup (v2) that
-// this process is in, where file cache counts as free. UINT64_MAX if the kernel tells neither. Reads a
-// handful of small files, some tens of microseconds.
+// Bytes: the least of what the machine has (MemAvailable) and of what is left in each memory cgroup
+// (v2) that this process is in, where file cache counts as free. UINT64_MAX if the kernel tells
+// neither. Reads a handful of small files, some tens of microseconds.
 uint64_t MemoryHeadroom();
 
 namespace internal {

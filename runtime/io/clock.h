@@ -1,5 +1,5 @@
-// The one place that reads clocks and the kernel's random numbers. Machines are handed the result; nothing
-// below the shells calls this.
+// The one place that reads clocks and the kernel's random numbers. Machines are handed the result;
+// nothing below the shells calls this.
 //
 //   machine.OnTick(io::MonotonicNow(), &actions);
 //   Rng rng(io::RandomSeed());

@@ -66,8 +66,8 @@ void Doorbell::PrepareSleep() {
 
 void Doorbell::Wake() {
   sleeping_->store(0, std::memory_order_relaxed);
-  // Always, not only if a sender took the flag down: one that took it down in an earlier round may have
-  // written only now, and an event that stays set would make every later sleep return at once.
+  // Always, not only if a sender took the flag down: one that took it down in an earlier round may
+  // have written only now, and an event that stays set would make every later sleep return at once.
   uint64_t value;
   static_cast<void>(!read(event_.get(), &value, sizeof(value)));
 }

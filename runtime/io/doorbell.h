@@ -1,15 +1,15 @@
-// Wakes a process that sleeps. Each process has one doorbell for all its rings: a flag in shared memory that
-// says "asleep", and an eventfd that its epoll waits for. Writing to a process that is awake costs a fence
-// and a load; one that sleeps is woken by one system call, whoever comes first.
+// Wakes a process that sleeps. Each process has one doorbell for all its rings: a flag in shared
+// memory that says "asleep", and an eventfd that its epoll waits for. Writing to a process that is
+// awake costs a fence and a load; one that sleeps is woken by one system call, whoever comes first.
 //
 //   receiver                                   sender
 //   bell.PrepareSleep();                       write to a ring
 //   if (rings are empty) epoll_wait(...);      handle.Ring();
 //   bell.Wake();
 //
-// No wake-up is lost: the receiver raises the flag before its last look at the rings, the sender writes
-// before its look at the flag, each with a full fence between, so at least one of them sees the other
-// (Dekker's argument).
+// No wake-up is lost: the receiver raises the flag before its last look at the rings, the sender
+// writes before its look at the flag, each with a full fence between, so at least one of them sees
+// the other (Dekker's argument).
 #pragma once
 
 #include <atomic>
@@ -29,7 +29,8 @@ class Doorbell {
   Doorbell& operator=(Doorbell&&) = delete;
   ~Doorbell();
 
-  // Raises the flag. The caller then looks at its rings once more and sleeps only if they are empty.
+  // Raises the flag. The caller then looks at its rings once more and sleeps only if they are
+  // empty.
   void PrepareSleep();
   // Awake again, whether it slept or not: lowers the flag and clears the event.
   void Wake();
@@ -48,8 +49,8 @@ class Doorbell {
 // The doorbell of another process, from the two descriptors that it gave.
 class DoorbellHandle {
  public:
-  // Descriptors that are not a sealed memory and a non-blocking eventfd leave the handle unusable: a broken
-  // peer cannot make Ring block, fault or raise a signal here.
+  // Descriptors that are not a sealed memory and a non-blocking eventfd leave the handle unusable:
+  // a broken peer cannot make Ring block, fault or raise a signal here.
   DoorbellHandle(UniqueFd memory, UniqueFd event);
   DoorbellHandle(DoorbellHandle&& other) noexcept;
   DoorbellHandle& operator=(DoorbellHandle&&) = delete;

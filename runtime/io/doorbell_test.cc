@@ -73,13 +73,15 @@ TEST(Doorbell, DescriptorsThatAreNotADoorbellAreNeverWrittenTo) {
   EXPECT_FALSE(DoorbellHandle(Copy(bell.memory_fd()), UniqueFd(eventfd(0, EFD_CLOEXEC))).usable())
       << "it could block";
   EXPECT_FALSE(DoorbellHandle(UniqueFd(), Copy(bell.event_fd())).usable());
-  EXPECT_FALSE(DoorbellHandle(UniqueFd(memfd_create("t", MFD_CLOEXEC)), Copy(bell.event_fd())).usable());
+  EXPECT_FALSE(
+      DoorbellHandle(UniqueFd(memfd_create("t", MFD_CLOEXEC)), Copy(bell.event_fd())).usable());
   DoorbellHandle(UniqueFd(), UniqueFd()).Ring();
 }
 
-// One end of a ping-pong in which each side sleeps whenever it finds nothing. A lost wake-up shows as a sleep
-// that outlasts the patience; returns how many messages came before.
-uint64_t PingPong(RingPair* pair, Doorbell* bell, DoorbellHandle* peer, uint64_t count, bool first) {
+// One end of a ping-pong in which each side sleeps whenever it finds nothing. A lost wake-up shows
+// as a sleep that outlasts the patience; returns how many messages came before.
+uint64_t PingPong(RingPair* pair, Doorbell* bell, DoorbellHandle* peer, uint64_t count,
+                  bool first) {
   constexpr int kPatienceMs = 20'000;
   const auto say = [&](uint64_t value) {
     char* const to = pair->out().Reserve(sizeof(value));

@@ -21,8 +21,8 @@ namespace {
 
 constexpr int kEventsPerBatch = 64;
 
-// A token is a generation and a descriptor: an event of a watch that was removed in the same batch is told
-// from one of a new watch that got the same number.
+// A token is a generation and a descriptor: an event of a watch that was removed in the same batch
+// is told from one of a new watch that got the same number.
 uint64_t MakeToken(uint32_t generation, int fd) {
   return (uint64_t{generation} << 32) | static_cast<uint32_t>(fd);
 }
@@ -53,7 +53,8 @@ absl::Status EventLoop::AddFd(int fd, uint32_t events, std::function<void(uint32
   event.events = events;
   event.data.u64 = token;
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
-    const std::string text = absl::StrCat("epoll does not take file ", fd, ": ", std::strerror(errno));
+    const std::string text =
+        absl::StrCat("epoll does not take file ", fd, ": ", std::strerror(errno));
     if (errno == EEXIST) return absl::AlreadyExistsError(text);
     if (errno == EBADF || errno == EPERM) return absl::InvalidArgumentError(text);
     return absl::ResourceExhaustedError(text);
@@ -78,12 +79,14 @@ void EventLoop::RemoveFd(int fd) {
 absl::Status EventLoop::WatchProcess(int pid, std::function<void(int)> exited) {
   UniqueFd fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!fd.valid()) {
-    const std::string text = absl::StrCat("process ", pid, " cannot be watched: ", std::strerror(errno));
+    const std::string text =
+        absl::StrCat("process ", pid, " cannot be watched: ", std::strerror(errno));
     if (errno == ESRCH || errno == EINVAL) return absl::NotFoundError(text);
     return absl::ResourceExhaustedError(text);
   }
   const int pidfd = fd.get();
-  const absl::Status added = AddFd(pidfd, EPOLLIN, [this, pidfd](uint32_t) { OnProcessReady(pidfd); });
+  const absl::Status added =
+      AddFd(pidfd, EPOLLIN, [this, pidfd](uint32_t) { OnProcessReady(pidfd); });
   if (!added.ok()) return added;
   processes_[pidfd] = Process{std::move(fd), std::move(exited)};
   return absl::OkStatus();
@@ -93,10 +96,11 @@ void EventLoop::OnProcessReady(int pidfd) {
   siginfo_t info{};
   int status = kUnknownExitStatus;
   // By pidfd, so that a process that got the same number meanwhile cannot be meant.
-  if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG) == 0) {
+  if (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG) ==
+      0) {
     if (info.si_pid == 0) return;  // not yet
-    status = info.si_code == CLD_EXITED ? W_EXITCODE(info.si_status, 0)
-                                        : W_EXITCODE(0, info.si_status);
+    status =
+        info.si_code == CLD_EXITED ? W_EXITCODE(info.si_status, 0) : W_EXITCODE(0, info.si_status);
     if (info.si_code == CLD_DUMPED) status |= WCOREFLAG;
   }
   const auto it = processes_.find(pidfd);
@@ -114,7 +118,8 @@ absl::Status EventLoop::WatchSignals(std::initializer_list<int> signals,
   for (const int signal : signals) sigaddset(&set, signal);
   UniqueFd fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd.valid()) {
-    return absl::ResourceExhaustedError(absl::StrCat("signals cannot be received: ", std::strerror(errno)));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("signals cannot be received: ", std::strerror(errno)));
   }
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   SHOAL_CHECK(!signals_.valid()) << "signals are watched once per loop";
@@ -127,7 +132,8 @@ absl::Status EventLoop::WatchSignals(std::initializer_list<int> signals,
   });
 }
 
-void EventLoop::SetTimer(std::function<std::optional<TimePoint>()> next, std::function<void()> tick) {
+void EventLoop::SetTimer(std::function<std::optional<TimePoint>()> next,
+                         std::function<void()> tick) {
   next_ = std::move(next);
   tick_ = std::move(tick);
 }
@@ -184,7 +190,7 @@ void EventLoop::Run() {
       const uint64_t token = events[i].data.u64;
       const auto it = watches_.find(FdOf(token));
       if (it == watches_.end() || it->second->token != token) continue;  // removed in this batch
-      const std::shared_ptr<Watch> watch = it->second;  // it may remove itself
+      const std::shared_ptr<Watch> watch = it->second;                   // it may remove itself
       watch->ready(events[i].events);
     }
     if (!stopped_ && next && tick_ && MonotonicNow() >= *next) tick_();

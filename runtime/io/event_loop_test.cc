@@ -29,10 +29,13 @@ UniqueFd SetEvent() { return UniqueFd(eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)); }
 TEST_F(EventLoopTest, CallsWhoWatchesAReadyDescriptor) {
   UniqueFd event = SetEvent();
   uint32_t seen = 0;
-  ASSERT_TRUE(loop_->AddFd(event.get(), EPOLLIN, [&](uint32_t events) {
-    seen = events;
-    loop_->Stop();
-  }).ok());
+  ASSERT_TRUE(loop_
+                  ->AddFd(event.get(), EPOLLIN,
+                          [&](uint32_t events) {
+                            seen = events;
+                            loop_->Stop();
+                          })
+                  .ok());
   EXPECT_EQ(loop_->AddFd(event.get(), EPOLLIN, {}).code(), absl::StatusCode::kAlreadyExists);
   loop_->Run();
   EXPECT_EQ(seen, uint32_t{EPOLLIN});
@@ -147,8 +150,10 @@ TEST_F(EventLoopTest, TellsHowEachChildEnded) {
   const auto one_more = [&] {
     if (++ended == 2) loop_->Stop();
   };
-  ASSERT_TRUE(loop_->WatchProcess(exits, [&](int status) { exit_status = status, one_more(); }).ok());
-  ASSERT_TRUE(loop_->WatchProcess(killed, [&](int status) { kill_status = status, one_more(); }).ok());
+  ASSERT_TRUE(
+      loop_->WatchProcess(exits, [&](int status) { exit_status = status, one_more(); }).ok());
+  ASSERT_TRUE(
+      loop_->WatchProcess(killed, [&](int status) { kill_status = status, one_more(); }).ok());
   kill(killed, SIGKILL);
   loop_->Run();
   EXPECT_TRUE(WIFEXITED(exit_status) && WEXITSTATUS(exit_status) == 7) << exit_status;
@@ -157,7 +162,8 @@ TEST_F(EventLoopTest, TellsHowEachChildEnded) {
 }
 
 TEST_F(EventLoopTest, AProcessThatIsNotAChildHasAnUnknownStatus) {
-  // The child writes the grandchild's number; the pipe that the grandchild reads keeps it alive until closed.
+  // The child writes the grandchild's number; the pipe that the grandchild reads keeps it alive
+  // until closed.
   int numbers[2], life[2];
   ASSERT_EQ(pipe(numbers), 0);
   ASSERT_EQ(pipe(life), 0);
@@ -177,10 +183,13 @@ TEST_F(EventLoopTest, AProcessThatIsNotAChildHasAnUnknownStatus) {
   ASSERT_EQ(read(numbers[0], &grandchild, sizeof(grandchild)), ssize_t{sizeof(grandchild)});
   waitpid(child, nullptr, 0);
   int seen = 0;
-  ASSERT_TRUE(loop_->WatchProcess(grandchild, [&](int status) {
-    seen = status;
-    loop_->Stop();
-  }).ok());
+  ASSERT_TRUE(loop_
+                  ->WatchProcess(grandchild,
+                                 [&](int status) {
+                                   seen = status;
+                                   loop_->Stop();
+                                 })
+                  .ok());
   close(life[1]);
   loop_->Run();
   EXPECT_EQ(seen, kUnknownExitStatus);
@@ -196,10 +205,13 @@ TEST_F(EventLoopTest, DoesNotWatchAProcessThatIsGone) {
 
 TEST_F(EventLoopTest, DeliversSignals) {
   std::vector<int> seen;
-  ASSERT_TRUE(loop_->WatchSignals({SIGTERM, SIGUSR1}, [&](int signal) {
-    seen.push_back(signal);
-    if (seen.size() == 2) loop_->Stop();
-  }).ok());
+  ASSERT_TRUE(loop_
+                  ->WatchSignals({SIGTERM, SIGUSR1},
+                                 [&](int signal) {
+                                   seen.push_back(signal);
+                                   if (seen.size() == 2) loop_->Stop();
+                                 })
+                  .ok());
   kill(getpid(), SIGUSR1);
   kill(getpid(), SIGTERM);
   loop_->Run();

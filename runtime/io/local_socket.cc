@@ -58,9 +58,9 @@ absl::StatusOr<sockaddr_un> SocketAddress(const std::string& path) {
     return absl::InvalidArgumentError(absl::StrCat("the socket path '", path, "' is not absolute"));
   }
   if (path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the socket path ", path, " is longer than ", sizeof(address.sun_path) - 1,
-                     " bytes; use a shorter runtime directory"));
+    return absl::InvalidArgumentError(absl::StrCat("the socket path ", path, " is longer than ",
+                                                   sizeof(address.sun_path) - 1,
+                                                   " bytes; use a shorter runtime directory"));
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   return address;
@@ -80,7 +80,8 @@ absl::StatusOr<LocalSocket> LocalSocket::Connect(const std::string& path) {
   if (!fd.valid()) return ErrnoStatus("a socket could not be made");
   const timeval patience{.tv_sec = kConnectSeconds, .tv_usec = 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-  if (!ConnectTo(fd.get(), *address)) return ErrnoStatus(absl::StrCat("no raylet answers at ", path));
+  if (!ConnectTo(fd.get(), *address))
+    return ErrnoStatus(absl::StrCat("no raylet answers at ", path));
   fcntl(fd.get(), F_SETFL, O_NONBLOCK);
   LocalSocket connected(std::move(fd));
   const auto peer = connected.PeerPidAndUid();
@@ -134,7 +135,8 @@ absl::Status LocalSocket::Send(const LocalFrame& frame, absl::Span<const int> fd
   EncodeTo(frame, out.bytes.data() + sizeof(prefix));
   unsent_bytes_ += out.bytes.size();
   outgoing_.push_back(std::move(out));
-  // Behind others it waits for its turn; trying again before epoll says so would be a call for nothing.
+  // Behind others it waits for its turn; trying again before epoll says so would be a call for
+  // nothing.
   if (outgoing_.size() == 1) FlushWrites();
   return unwritable_.empty() ? absl::OkStatus() : absl::UnavailableError(unwritable_);
 }
@@ -289,7 +291,8 @@ absl::StatusOr<std::pair<uint32_t, uint32_t>> LocalSocket::PeerPidAndUid() const
   if (getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
     return ErrnoStatus("the peer of a local socket is unknown");
   }
-  return std::make_pair(static_cast<uint32_t>(credentials.pid), static_cast<uint32_t>(credentials.uid));
+  return std::make_pair(static_cast<uint32_t>(credentials.pid),
+                        static_cast<uint32_t>(credentials.uid));
 }
 
 namespace {
@@ -304,20 +307,24 @@ absl::StatusOr<UniqueFd> OpenPrivateDirectory(const std::string& path) {
   if (!fd.valid() || fstat(fd.get(), &info) != 0) {
     if (errno == ENOTDIR || errno == ELOOP) {
       return absl::PermissionDeniedError(absl::StrCat(
-          path, " is a link or a file, not a directory; remove it or choose another --runtime-dir"));
+          path,
+          " is a link or a file, not a directory; remove it or choose another --runtime-dir"));
     }
     return ErrnoStatus(absl::StrCat(path, " cannot be opened as a directory"));
   }
   if (info.st_uid != geteuid() || (info.st_mode & 0777) != 0700) {
     return absl::PermissionDeniedError(absl::StrCat(
-        path, " must belong to this user with mode 0700; remove it or choose another --runtime-dir"));
+        path,
+        " must belong to this user with mode 0700; remove it or choose another --runtime-dir"));
   }
   return fd;
 }
 
 }  // namespace
 
-absl::Status MakePrivateDirectory(const std::string& path) { return OpenPrivateDirectory(path).status(); }
+absl::Status MakePrivateDirectory(const std::string& path) {
+  return OpenPrivateDirectory(path).status();
+}
 
 absl::StatusOr<LocalListener> LocalListener::Listen(const std::string& path) {
   absl::StatusOr<sockaddr_un> address = SocketAddress(path);
@@ -326,12 +333,14 @@ absl::StatusOr<LocalListener> LocalListener::Listen(const std::string& path) {
   absl::StatusOr<UniqueFd> directory = OpenPrivateDirectory(directory_path);
   if (!directory.ok()) return directory.status();
   // Two processes that find the same stale socket must not remove each other's; released on return.
-  if (flock(directory->get(), LOCK_EX) != 0) return ErrnoStatus(absl::StrCat("cannot lock ", directory_path));
+  if (flock(directory->get(), LOCK_EX) != 0)
+    return ErrnoStatus(absl::StrCat("cannot lock ", directory_path));
 
   struct stat found {};
   if (lstat(path.c_str(), &found) == 0) {
     if (!S_ISSOCK(found.st_mode)) {
-      return absl::AlreadyExistsError(absl::StrCat(path, " is there and is not a socket; remove it"));
+      return absl::AlreadyExistsError(
+          absl::StrCat(path, " is there and is not a socket; remove it"));
     }
     UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!probe.valid()) return ErrnoStatus("a socket could not be made");
@@ -342,16 +351,21 @@ absl::StatusOr<LocalListener> LocalListener::Listen(const std::string& path) {
     unlink(path.c_str());
   }
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.valid() || bind(fd.get(), reinterpret_cast<sockaddr*>(&*address), sizeof(*address)) != 0 ||
-      chmod(path.c_str(), 0600) != 0 || listen(fd.get(), 4096) != 0 || lstat(path.c_str(), &found) != 0) {
+  if (!fd.valid() ||
+      bind(fd.get(), reinterpret_cast<sockaddr*>(&*address), sizeof(*address)) != 0 ||
+      chmod(path.c_str(), 0600) != 0 || listen(fd.get(), 4096) != 0 ||
+      lstat(path.c_str(), &found) != 0) {
     return ErrnoStatus(absl::StrCat("cannot listen at ", path));
   }
   return LocalListener(std::move(fd), path, found.st_ino);
 }
 
+UniqueFd LocalListener::OpenSpare() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
 void LocalListener::RemoveSocket() {
   struct stat found {};
-  if (fd_.valid() && lstat(path_.c_str(), &found) == 0 && found.st_ino == inode_) unlink(path_.c_str());
+  if (fd_.valid() && lstat(path_.c_str(), &found) == 0 && found.st_ino == inode_)
+    unlink(path_.c_str());
 }
 
 LocalListener::~LocalListener() { RemoveSocket(); }
@@ -360,6 +374,7 @@ LocalListener& LocalListener::operator=(LocalListener&& other) noexcept {
   if (this != &other) {
     RemoveSocket();
     fd_ = std::move(other.fd_);
+    spare_ = std::move(other.spare_);
     path_ = std::move(other.path_);
     inode_ = other.inode_;
   }
@@ -372,8 +387,14 @@ absl::StatusOr<LocalSocket> LocalListener::Accept() {
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ECONNABORTED || errno == EINTR) {
       return absl::NotFoundError("nobody waits");
     }
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a connection was not accepted: ", std::strerror(errno)));
+    const int error = errno;
+    if (error == EMFILE || error == ENFILE) {
+      spare_.Reset();
+      UniqueFd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC)).Reset();
+      spare_ = OpenSpare();
+    }
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a connection was not accepted: ", std::strerror(error), "; raise the limit (ulimit -n)"));
   }
   LocalSocket accepted(std::move(fd));
   const auto peer = accepted.PeerPidAndUid();

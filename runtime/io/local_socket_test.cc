@@ -95,7 +95,8 @@ TEST(LocalSocket, AFrameThatCameWithAnotherIsStillReadable) {
 TEST(LocalSocket, TheLargestFramePassesAndALargerOneIsRefused) {
   auto [a, b] = Connected();
   const size_t overhead = EncodedSize(Frame(""));
-  EXPECT_EQ(a.Send(Frame(std::string(kMaxFrameBytes, 'x')), {}).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(a.Send(Frame(std::string(kMaxFrameBytes, 'x')), {}).code(),
+            StatusCode::kInvalidArgument);
   const std::string large(kMaxFrameBytes - overhead, 'y');
   ASSERT_TRUE(a.Send(Frame(large), {}).ok());
   EXPECT_GT(a.unsent_bytes(), 0u);
@@ -167,12 +168,12 @@ TEST(LocalSocket, GarbageBreaksTheConnectionAndLeaksNothing) {
   unknown_kind[0] = 99;
   const auto size = static_cast<uint32_t>(good.size());
   const std::vector<std::string> garbage = {
-      with_prefix(0xffffffff, 0, ""),                // too long
-      with_prefix(size, 1000, good),                 // too many files
-      with_prefix(size, 1, good),                    // files that did not come
-      with_prefix(size - 1, 0, good),                // cut short
-      with_prefix(size, 0, unknown_kind),            // an unknown kind
-      with_prefix(0, 0, ""),                         // empty
+      with_prefix(0xffffffff, 0, ""),      // too long
+      with_prefix(size, 1000, good),       // too many files
+      with_prefix(size, 1, good),          // files that did not come
+      with_prefix(size - 1, 0, good),      // cut short
+      with_prefix(size, 0, unknown_kind),  // an unknown kind
+      with_prefix(0, 0, ""),               // empty
       std::string(100, '\xff'),
   };
   const size_t before = OpenFiles();
@@ -214,7 +215,9 @@ class LocalListenerTest : public testing::Test {
     directory_ = base_ + "/run";
     path_ = directory_ + "/raylet.sock";
   }
-  void TearDown() override { static_cast<void>(!std::system(absl::StrCat("rm -rf ", base_).c_str())); }
+  void TearDown() override {
+    static_cast<void>(!std::system(absl::StrCat("rm -rf ", base_).c_str()));
+  }
 
   std::string base_, directory_, path_;
 };
@@ -336,6 +339,26 @@ TEST_F(LocalListenerTest, RemovesItsOwnSocketOnly) {
     static LocalListener successor = *LocalListener::Listen(path_);
   }
   EXPECT_EQ(access(path_.c_str(), F_OK), 0);
+}
+
+TEST_F(LocalListenerTest, WithoutDescriptorsItTurnsPeopleAwayInsteadOfSpinning) {
+  auto listener = LocalListener::Listen(path_);
+  ASSERT_TRUE(listener.ok());
+  auto client = LocalSocket::Connect(path_);
+  ASSERT_TRUE(client.ok());
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  // The lowest free number is the limit: nothing can be opened.
+  const int next = fcntl(listener->fd(), F_DUPFD, 0);
+  ASSERT_GE(next, 0);
+  close(next);
+  rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(next);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const absl::Status status = listener->Accept().status();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(listener->Accept().status().code(), StatusCode::kNotFound) << "nobody waits any more";
 }
 
 TEST_F(LocalListenerTest, BadPathsAreExplained) {

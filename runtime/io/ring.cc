@@ -148,7 +148,8 @@ RingReader::Step RingReader::Advance(std::string_view* record) {
   return Step::kRecord;
 }
 
-RingReader::Step RingReader::TakeChunk(std::string_view chunk, bool last, std::string_view* record) {
+RingReader::Step RingReader::TakeChunk(std::string_view chunk, bool last,
+                                       std::string_view* record) {
   // Empty chunks would let a broken peer keep us here for ever.
   if (chunk.empty() || large_.size() + chunk.size() > kMaxRecordBytes) return Corrupt();
   large_.append(chunk);
@@ -171,9 +172,9 @@ void RingReader::Publish() { header_->tail.store(tail_, std::memory_order_releas
 
 absl::StatusOr<std::unique_ptr<RingPair>> RingPair::Create(size_t ring_bytes) {
   if (!ValidRingBytes(ring_bytes)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a ring of ", ring_bytes, " bytes is not possible; choose a power of two from ",
-                     kMinRingBytes, " to ", kMaxRingBytes));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a ring of ", ring_bytes, " bytes is not possible; choose a power of two from ",
+        kMinRingBytes, " to ", kMaxRingBytes));
   }
   const size_t size = PairBytes(ring_bytes);
   UniqueFd memory(memfd_create("shoal-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -195,7 +196,8 @@ absl::StatusOr<std::unique_ptr<RingPair>> RingPair::Create(size_t ring_bytes) {
 
 absl::StatusOr<std::unique_ptr<RingPair>> RingPair::Attach(UniqueFd memory) {
   const absl::Status not_a_ring = absl::InvalidArgumentError(
-      "a peer offered memory that is not a ring of this build; all processes of a node must be of one");
+      "a peer offered memory that is not a ring of this build; all processes of a node must be of "
+      "one");
   struct stat file {};
   const int seals = memory.valid() ? fcntl(memory.get(), F_GET_SEALS) : -1;
   // The size first: reading beyond the end of a file is a SIGBUS.
@@ -213,7 +215,8 @@ absl::StatusOr<std::unique_ptr<RingPair>> RingPair::Attach(UniqueFd memory) {
   char* const base = static_cast<char*>(mapping);
   PairInfo info{};
   std::memcpy(&info, base + sizeof(RingHeader), sizeof(info));
-  if (info.magic != kMagic || !ValidRingBytes(info.ring_bytes) || PairBytes(info.ring_bytes) != size) {
+  if (info.magic != kMagic || !ValidRingBytes(info.ring_bytes) ||
+      PairBytes(info.ring_bytes) != size) {
     munmap(mapping, size);
     return not_a_ring;
   }
@@ -223,7 +226,8 @@ absl::StatusOr<std::unique_ptr<RingPair>> RingPair::Attach(UniqueFd memory) {
     munmap(mapping, size);
     return absl::InvalidArgumentError("a peer offered a ring that is already in use");
   }
-  return std::unique_ptr<RingPair>(new RingPair(std::move(memory), base, info.ring_bytes, /*made=*/false));
+  return std::unique_ptr<RingPair>(
+      new RingPair(std::move(memory), base, info.ring_bytes, /*made=*/false));
 }
 
 RingPair::RingPair(UniqueFd memory, char* mapping, size_t ring_bytes, bool made)
@@ -242,7 +246,8 @@ RingPair::~RingPair() { munmap(mapping_, mapped_bytes_); }
 
 absl::Status RingPair::status() const {
   if (!out_->corrupt() && !in_->corrupt()) return absl::OkStatus();
-  return absl::DataLossError("a neighbor process wrote nonsense into its ring; the link to it is dropped");
+  return absl::DataLossError(
+      "a neighbor process wrote nonsense into its ring; the link to it is dropped");
 }
 
 }  // namespace shoal::io

@@ -1,20 +1,22 @@
-// A byte ring in shared memory between two processes: one writes, one reads, no lock, no system call.
-// Records have any size up to kMaxRecordBytes; one larger than a quarter of the ring travels in chunks
-// and is put together again by the reader, so that no message is too large for a small ring.
+// A byte ring in shared memory between two processes: one writes, one reads, no lock, no system
+// call. Records have any size up to kMaxRecordBytes; one larger than a quarter of the ring travels
+// in chunks and is put together again by the reader, so that no message is too large for a small
+// ring.
 //
 //   if (char* to = ring.Reserve(n)) { fill(to); ring.Commit(); }  // writer; null: no room now
 //   std::string_view record;
 //   while (ring.Peek(&record)) { use(record); ring.Pop(); }       // reader
-//   ring.Publish();                                               // gives room back, once per batch
+//   ring.Publish();                                               // gives room back, once per
+//   batch
 //
-// Layout of each direction: a header page with head and tail on cache lines of their own, then the bytes.
-// A record is a 32-bit length with flags in its top bits, its bytes, padding to 8. Records do not wrap: a
-// marker says that the rest of the ring is unused.
+// Layout of each direction: a header page with head and tail on cache lines of their own, then the
+// bytes. A record is a 32-bit length with flags in its top bits, its bytes, padding to 8. Records
+// do not wrap: a marker says that the rest of the ring is unused.
 //
-// The peer is another process and may be broken. Positions and lengths that it wrote are checked against
-// what can be true; the first lie makes this end corrupt() for good: it yields nothing and takes nothing
-// any more, and the owner drops the link. No value in shared memory can lead to an access outside the ring.
-// Nothing here wakes anybody: see doorbell.h.
+// The peer is another process and may be broken. Positions and lengths that it wrote are checked
+// against what can be true; the first lie makes this end corrupt() for good: it yields nothing and
+// takes nothing any more, and the owner drops the link. No value in shared memory can lead to an
+// access outside the ring. Nothing here wakes anybody: see doorbell.h.
 #pragma once
 
 #include <atomic>
@@ -51,15 +53,16 @@ class RingWriter {
   RingWriter(RingHeader* header, char* bytes, size_t capacity)
       : header_(header), bytes_(bytes), capacity_(capacity) {}
 
-  // Memory for a record of `size` bytes, or null: there is no room now, the ring is corrupt, a large record
-  // is under way, or `size` is over max_in_place() and needs TryWrite. A second Reserve before Commit
-  // replaces the first.
+  // Memory for a record of `size` bytes, or null: there is no room now, the ring is corrupt, a
+  // large record is under way, or `size` is over max_in_place() and needs TryWrite. A second
+  // Reserve before Commit replaces the first.
   char* Reserve(size_t size);
   // Makes the reserved record visible to the reader.
   void Commit();
-  // Writes a record of up to kMaxRecordBytes (checked), in chunks if need be. False if it does not fit now.
-  // A small record is then not written at all; of a large one a part may be, so ring the doorbell all the
-  // same, and call again with the same record, and no other, until it returns true.
+  // Writes a record of up to kMaxRecordBytes (checked), in chunks if need be. False if it does not
+  // fit now. A small record is then not written at all; of a large one a part may be, so ring the
+  // doorbell all the same, and call again with the same record, and no other, until it returns
+  // true.
   bool TryWrite(std::string_view record);
 
   size_t max_in_place() const { return capacity_ / 4; }
@@ -81,16 +84,16 @@ class RingWriter {
   bool corrupt_ = false;
 };
 
-// The reading end. Used by one thread at a time; HasData alone may be called by another thread of the same
-// process while that one is known to be elsewhere.
+// The reading end. Used by one thread at a time; HasData alone may be called by another thread of
+// the same process while that one is known to be elsewhere.
 class RingReader {
  public:
   RingReader(RingHeader* header, const char* bytes, size_t capacity)
       : header_(header), bytes_(bytes), capacity_(capacity) {}
 
-  // The next complete record, the same one again until Pop, which ends its life. False if there is none or
-  // the ring is corrupt. The bytes of a small record are in shared memory: read each of them once, with
-  // bounds checks (base/fields.h does), since a broken peer may still change them.
+  // The next complete record, the same one again until Pop, which ends its life. False if there is
+  // none or the ring is corrupt. The bytes of a small record are in shared memory: read each of
+  // them once, with bounds checks (base/fields.h does), since a broken peer may still change them.
   bool Peek(std::string_view* record);
   // Forgets the record that Peek gave. Its room goes back to the writer with the next Publish.
   void Pop();
@@ -121,16 +124,18 @@ class RingReader {
   bool corrupt_ = false;
 };
 
-// Two rings in one memfd. The maker writes the first and reads the second, the other side the reverse.
+// Two rings in one memfd. The maker writes the first and reads the second, the other side the
+// reverse.
 //
 //   auto mine = RingPair::Create();        // pass (*mine)->memfd() over a LocalSocket
 //   auto theirs = RingPair::Attach(std::move(fd));
 class RingPair {
  public:
-  // ResourceExhausted if there is no file descriptor or address space left; InvalidArgument for a size that
-  // is not a power of two from kMinRingBytes to kMaxRingBytes.
+  // ResourceExhausted if there is no file descriptor or address space left; InvalidArgument for a
+  // size that is not a power of two from kMinRingBytes to kMaxRingBytes.
   static absl::StatusOr<std::unique_ptr<RingPair>> Create(size_t ring_bytes = kRingBytes);
-  // InvalidArgument if the memory is not a ring pair of this build, could shrink, or was attached before.
+  // InvalidArgument if the memory is not a ring pair of this build, could shrink, or was attached
+  // before.
   static absl::StatusOr<std::unique_ptr<RingPair>> Attach(UniqueFd memory);
   ~RingPair();
   RingPair(const RingPair&) = delete;

@@ -252,7 +252,8 @@ TEST(Ring, ARecordInTheMiddleOfALargeOneIsRefused) {
   EXPECT_TRUE(ends.near->out().TryWrite(Pattern(kRingBytes / 2, 1)));
   EXPECT_TRUE(ends.near->out().TryWrite("record"));
   const uint32_t plain = 8;
-  std::memcpy(ends.Bytes() + kRingBytes / 8 + 8, &plain, sizeof(plain));  // where the second chunk began
+  std::memcpy(ends.Bytes() + kRingBytes / 8 + 8, &plain,
+              sizeof(plain));  // where the second chunk began
   EXPECT_EQ(Take(ends.far->in()), "<nothing>");
   EXPECT_TRUE(ends.far->in().corrupt());
 }
@@ -299,7 +300,8 @@ TEST(RingPair, RefusesMemoryThatIsNotARing) {
 TEST(RingPair, IsAttachedOnlyOnceItHasNotBeenUsed) {
   Ends ends;
   EXPECT_TRUE(ends.far->out().TryWrite("x"));
-  const auto again = RingPair::Attach(UniqueFd(fcntl(ends.near->memfd().get(), F_DUPFD_CLOEXEC, 0)));
+  const auto again =
+      RingPair::Attach(UniqueFd(fcntl(ends.near->memfd().get(), F_DUPFD_CLOEXEC, 0)));
   EXPECT_EQ(again.status().code(), absl::StatusCode::kInvalidArgument);
 }
 
