@@ -222,7 +222,7 @@ void CoreProcess::Impl::OnFrame(LocalFrame&& frame, std::vector<UniqueFd> fds) {
     }
     case Kind::kArena: {
       if (fds.empty()) return;
-      absl::StatusOr<std::unique_ptr<Arena>> arena = Arena::Attach(std::move(fds[0]), /*writable=*/true);
+      absl::StatusOr<std::unique_ptr<Arena>> arena = Arena::Attach(fds[0].Release(), /*writable=*/true);
       if (arena.ok()) {
         arena_ = *std::move(arena);
       } else {

@@ -4,8 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "tests/sim/core_process.h"
-#include "tests/sim/daemons.h"
 
 namespace shoal::sim {
 namespace {
@@ -18,13 +16,13 @@ constexpr uint32_t kStopEvery = 256;  // events between questions whether to sto
 Process::Process(Cluster* c, uint32_t process_index, ProcessKind process_kind, uint32_t on_machine, Address at)
     : cluster(*c), index(process_index), kind(process_kind), machine(on_machine), address(at) {}
 
-Cluster::Cluster(const ClusterOptions& options, Trace* trace)
+Cluster::Cluster(const ClusterOptions& options, Shells* shells, Trace* trace)
     : options_(options),
+      shells_(*shells),
       trace_(*trace),
       rng_(options.seed),
       observer_(this),
-      network_(options.network, rng_.Fork(), options.nodes + 1),
-      head_disk_(std::make_unique<HeadDisk>()) {
+      network_(options.network, rng_.Fork(), options.nodes + 1) {
   processes_.push_back(nullptr);
   machines_.resize(options.nodes + 1);
   for (uint32_t m = 0; m < machines_.size(); ++m) {
@@ -56,52 +54,45 @@ LocalClock Cluster::NewClock(uint32_t machine) {
   return LocalClock(now_ns_, static_cast<int64_t>(rng_.Below(1'000'000'000'000)) + 1, machines_[machine].drift_ppm);
 }
 
-void Cluster::Adopt(std::unique_ptr<Process> process) {
+Process& Cluster::Adopt(std::unique_ptr<Process> process) {
   process->clock = NewClock(process->machine);
   processes_.push_back(std::move(process));
+  return *processes_.back();
 }
 
 void Cluster::StartDaemon(uint32_t m) {
   const uint32_t index = static_cast<uint32_t>(processes_.size());
   MachineState& machine = machines_[m];
-  if (m == 0) {
-    Adopt(std::make_unique<HeadProcess>(this, index, head_disk_.get()));
-  } else {
-    machine.arena = std::make_unique<SimArena>(&observer_);
-    Adopt(std::make_unique<RayletProcess>(this, index, m));
-  }
+  if (m > 0) machine.arena = std::make_unique<SimArena>(&observer_);
+  Process& process = Adopt(shells_.MakeDaemon(this, index, m));
   machine.daemon = index;
   trace_.Note(now_ns_, absl::StrCat("start ", NameOf(index)));
-  static_cast<Daemon&>(*processes_[index]).Boot();
-  Reschedule(*processes_[index]);
+  process.Boot();
+  Reschedule(process);
+}
+
+uint32_t Cluster::StartCore(ProcessKind kind, uint32_t machine, WorkerId worker, int64_t delay_ns) {
+  const uint32_t index = static_cast<uint32_t>(processes_.size());
+  Process& process = Adopt(shells_.MakeCore(this, index, kind, machine, worker));
+  index_of_worker_[worker] = index;
+  machines_[machine].children.push_back(index);
+  After(index, delay_ns, [&process] { process.Connect(); });
+  return index;
 }
 
 uint32_t Cluster::StartDriver(uint32_t machine, int64_t at_ns, std::function<void(Language*)> on_up,
                               std::function<void()> on_down) {
-  const uint32_t index = static_cast<uint32_t>(processes_.size());
-  const WorkerId worker = rng_.NewId<WorkerId>();
-  auto process = std::make_unique<CoreProcess>(this, index, ProcessKind::kDriver, machine, worker);
-  process->on_up = std::move(on_up);
-  process->on_down = std::move(on_down);
-  process->job = rng_.NewId<JobId>();
-  CoreProcess* driver = process.get();
-  Adopt(std::move(process));
-  index_of_worker_[worker] = index;
-  machines_[machine].children.push_back(index);
-  After(index, std::max<int64_t>(at_ns - now_ns_, 0), [driver] { driver->Connect(); });
+  const uint32_t index =
+      StartCore(ProcessKind::kDriver, machine, rng_.NewId<WorkerId>(), std::max<int64_t>(at_ns - now_ns_, 0));
+  processes_[index]->on_up = std::move(on_up);
+  processes_[index]->on_down = std::move(on_down);
   return index;
 }
 
 uint32_t Cluster::StartWorker(uint32_t machine, WorkerId worker) {
-  const uint32_t index = static_cast<uint32_t>(processes_.size());
-  auto process = std::make_unique<CoreProcess>(this, index, ProcessKind::kWorker, machine, worker);
-  CoreProcess* core = process.get();
-  Adopt(std::move(process));
-  index_of_worker_[worker] = index;
-  machines_[machine].children.push_back(index);
   const int64_t delay = static_cast<int64_t>(rng_.Below(static_cast<uint64_t>(options_.worker_start_ns_max)));
-  After(index, WorkTime(index, delay), [core] { core->Connect(); });
-  return index;
+  return StartCore(ProcessKind::kWorker, machine, worker,
+                   static_cast<int64_t>(static_cast<double>(delay) * machines_[machine].slowness));
 }
 
 // ---- the loop
@@ -235,9 +226,6 @@ int64_t Cluster::WorkTime(uint32_t process, int64_t ns) const {
 
 // ---- channels and frames
 
-core_worker::CoreWorkerActions* Cluster::ActionsOf(uint32_t process) { return &core(process)->actions; }
-void Cluster::Flush(uint32_t process) { core(process)->Carry(); }
-
 void Cluster::SendLocal(uint32_t from_process, uint32_t to_process, const Address& from, const Address& to,
                         Message message) {
   if (!processes_[to_process]->alive) return;
@@ -318,10 +306,10 @@ void Cluster::LeaveProcess(uint32_t index) {
     auto it = channel_of_.find(static_cast<uint64_t>(index) << 32 | machine.daemon);
     if (it != channel_of_.end()) at = std::max(at, channels_[it->second]->last_arrival_ns + 1);
     After(machine.daemon, at - now_ns_, [this, index, daemon = machine.daemon] {
-      static_cast<RayletProcess&>(*processes_[daemon]).OnChildExited(index);
+      processes_[daemon]->OnChildExited(index);
     });
   }
-  if (auto& core = static_cast<CoreProcess&>(process); core.on_down) core.on_down();
+  if (process.on_down) process.on_down();
 }
 
 void Cluster::KillDaemon(uint32_t m, int64_t restart_after_ns) {
@@ -336,7 +324,7 @@ void Cluster::KillDaemon(uint32_t m, int64_t restart_after_ns) {
       Process& process = *processes_[child];
       if (!process.alive) return;
       if (process.paused) return KillProcess(child, "its raylet died");
-      static_cast<CoreProcess&>(process).OnRayletLost("its raylet died");
+      process.OnDaemonLost("its raylet died");
     });
   }
   At(now_ns_ + std::max(restart_after_ns, 4 * kExitNoticeNsMax), [this, m] {
@@ -378,14 +366,6 @@ std::string Cluster::NameOf(uint32_t index) const {
   static constexpr const char* kKinds[] = {"head", "raylet", "driver", "worker"};
   return absl::StrCat(kKinds[static_cast<int>(process.kind)], " ", index, "@", process.machine);
 }
-
-HeadProcess* Cluster::head() {
-  return machines_[0].daemon == 0 ? nullptr : static_cast<HeadProcess*>(processes_[machines_[0].daemon].get());
-}
-RayletProcess* Cluster::raylet(uint32_t m) {
-  return machines_[m].daemon == 0 ? nullptr : static_cast<RayletProcess*>(processes_[machines_[m].daemon].get());
-}
-CoreProcess* Cluster::core(uint32_t index) { return static_cast<CoreProcess*>(processes_[index].get()); }
 
 void Cluster::CheckAllInvariants() const {
   for (const auto& process : processes_) {

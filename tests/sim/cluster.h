@@ -1,7 +1,7 @@
 // A whole cluster in one thread: machines, the processes on them, local channels and a network between, all driven by one event
 // queue. The same seed gives the same run to the last event.
 //
-//   Cluster cluster(options, &trace);
+//   Cluster cluster(options, &shells, &trace);   // shells: make the processes, see daemons.h; toys in cluster_test.cc
 //   cluster.Start();
 //   cluster.RunUntil(60'000'000'000);
 //
@@ -32,11 +32,6 @@
 namespace shoal::sim {
 
 class Cluster;
-class CoreProcess;
-class Daemon;
-class HeadProcess;
-class RayletProcess;
-struct HeadDisk;
 
 struct ClusterOptions {
   uint64_t seed = 1;
@@ -66,6 +61,14 @@ class Process {
   virtual void CheckInvariants() const = 0;
   // After death: frees what it held. The object itself stays, so that its index keeps its meaning.
   virtual void Dispose() = 0;
+  // Daemons: the process begins; a child of this machine has ended, after everything it had said.
+  virtual void Boot() {}
+  virtual void OnChildExited(uint32_t) {}
+  // Core processes: connect to the daemon; it died; wishes to fill in and have carried out.
+  virtual void Connect() {}
+  virtual void OnDaemonLost(const std::string&) {}
+  virtual core_worker::CoreWorkerActions* Actions() { return nullptr; }
+  virtual void Carry() {}
 
   Cluster& cluster;
   const uint32_t index;
@@ -81,6 +84,18 @@ class Process {
   int64_t tick_at_ns = -1;     // when the tick event comes that counts; -1: none
   uint32_t handled = 0;
   std::deque<Event> backlog;   // what came while it was paused or busy
+  std::function<void(Language*)> on_up;  // drivers: registered; gone
+  std::function<void()> on_down;
+};
+
+// Makes the processes, so that the cluster itself knows no machine.
+class Shells {
+ public:
+  virtual ~Shells() = default;
+  // The head (machine 0) or a raylet. What the head keeps on disk is the business of the shells.
+  virtual std::unique_ptr<Process> MakeDaemon(Cluster* cluster, uint32_t index, uint32_t machine) = 0;
+  virtual std::unique_ptr<Process> MakeCore(Cluster* cluster, uint32_t index, ProcessKind kind, uint32_t machine,
+                                            WorkerId worker) = 0;
 };
 
 struct MachineState {
@@ -97,7 +112,7 @@ struct MachineState {
 
 class Cluster {
  public:
-  Cluster(const ClusterOptions& options, Trace* trace);
+  Cluster(const ClusterOptions& options, Shells* shells, Trace* trace);
   ~Cluster();
 
   // Starts the head and all raylets.
@@ -125,8 +140,8 @@ class Cluster {
                        std::function<void()> on_down);
   // As the raylet wishes.
   uint32_t StartWorker(uint32_t machine, WorkerId worker);
-  core_worker::CoreWorkerActions* ActionsOf(uint32_t process);
-  void Flush(uint32_t process);
+  core_worker::CoreWorkerActions* ActionsOf(uint32_t process) { return processes_[process]->Actions(); }
+  void Flush(uint32_t process) { processes_[process]->Carry(); }
   SimArena& ArenaOf(uint32_t process) { return *machines_[processes_[process]->machine].arena; }
 
   // ---- local channels and the network
@@ -167,9 +182,10 @@ class Cluster {
   std::string NameOf(uint32_t process) const;
   // Some machine where drivers may live.
   uint32_t DriverMachine(Rng& rng) const { return 1 + static_cast<uint32_t>(rng.Below(options_.protected_nodes)); }
-  HeadProcess* head();
-  RayletProcess* raylet(uint32_t machine);
-  CoreProcess* core(uint32_t process);
+  // The head or raylet that runs there now; null for none.
+  Process* daemon(uint32_t machine) {
+    return machines_[machine].daemon == 0 ? nullptr : processes_[machines_[machine].daemon].get();
+  }
   uint64_t events() const { return trace_.events(); }
   void CheckAllInvariants() const;
   // Sets the tick of a process by its machine's deadline; call after every call into a machine.
@@ -191,7 +207,8 @@ class Cluster {
   };
 
   void StartDaemon(uint32_t machine);
-  void Adopt(std::unique_ptr<Process> process);
+  Process& Adopt(std::unique_ptr<Process> process);
+  uint32_t StartCore(ProcessKind kind, uint32_t machine, WorkerId worker, int64_t delay_ns);
   void Dispatch(const Event& event);
   void Handle(Process& process, const Event& event);
   void HandleChannel(Process& process, Channel& channel);
@@ -200,6 +217,7 @@ class Cluster {
   LocalClock NewClock(uint32_t machine);
 
   ClusterOptions options_;
+  Shells& shells_;
   Trace& trace_;
   Rng rng_;
   Observer observer_;
@@ -215,7 +233,6 @@ class Cluster {
   absl::flat_hash_map<uint64_t, uint32_t> channel_of_;  // from << 32 | to
   SlotPool<Frame> frames_;
   SlotPool<std::function<void()>> callbacks_;
-  std::unique_ptr<HeadDisk> head_disk_;
   uint64_t deaths_ = 0;
 };
 

@@ -8,7 +8,9 @@ namespace shoal::sim {
 
 CoreProcess::CoreProcess(Cluster* c, uint32_t process_index, ProcessKind process_kind, uint32_t on_machine,
                          WorkerId worker)
-    : Process(c, process_index, process_kind, on_machine, {c->NodeOf(on_machine), worker}) {}
+    : Process(c, process_index, process_kind, on_machine, {c->NodeOf(on_machine), worker}) {
+  if (process_kind == ProcessKind::kDriver) job_ = c->rng().NewId<JobId>();
+}
 
 CoreProcess::~CoreProcess() = default;
 
@@ -23,7 +25,7 @@ void CoreProcess::Connect() {
   hello.worker = address.worker;
   hello.role = kind == ProcessKind::kDriver ? Role::kDriver : Role::kWorker;
   hello.pid = index;
-  hello.job = job;
+  hello.job = job_;
   hello.ns = "sim";
   hello.entrypoint = "simulated";
   cluster.SendLocal(index, raylet, address, Address::Raylet(address.node), std::move(hello));
@@ -37,7 +39,7 @@ void CoreProcess::Registered(const RegisterWorkerReply& reply) {
   }
   core_worker::CoreWorkerOptions options;
   options.self = address;
-  options.job = job = reply.job;
+  options.job = job_ = reply.job;
   options.role = kind == ProcessKind::kDriver ? Role::kDriver : Role::kWorker;
   core_ = std::make_unique<core_worker::CoreWorker>(options, cluster.rng().Fork());
   language_ = std::make_unique<Language>(&cluster, index, core_.get(), cluster.rng().Fork());
@@ -56,11 +58,11 @@ void CoreProcess::OnLocalMessage(uint32_t, const Address& from, const Address&, 
     if (other != 0 && other != index) cluster.DrainChannel(other, index);
     if (!alive) return;
   }
-  core_->OnMessage(cluster.LocalNow(index), from, std::move(message), &actions);
+  core_->OnMessage(cluster.LocalNow(index), from, std::move(message), &actions_);
   Carry();
 }
 
-void CoreProcess::OnRayletLost(const std::string& reason) {
+void CoreProcess::OnDaemonLost(const std::string& reason) {
   if (core_ == nullptr) {
     if (kind == ProcessKind::kDriver) {
       Connect();
@@ -69,14 +71,14 @@ void CoreProcess::OnRayletLost(const std::string& reason) {
     }
     return;
   }
-  core_->OnRayletLost(cluster.LocalNow(index), reason, &actions);
+  core_->OnRayletLost(cluster.LocalNow(index), reason, &actions_);
   Carry();
   if (alive) cluster.KillProcess(index, reason);
 }
 
 void CoreProcess::Tick() {
   if (core_ == nullptr) return;
-  core_->OnTick(cluster.LocalNow(index), &actions);
+  core_->OnTick(cluster.LocalNow(index), &actions_);
   Carry();
 }
 
@@ -91,15 +93,15 @@ void CoreProcess::CheckInvariants() const {
 void CoreProcess::Dispose() {
   language_.reset();
   core_.reset();
-  actions.Clear();
+  actions_.Clear();
 }
 
 void CoreProcess::Carry() {
   if (carrying_) return;  // the loop below comes to it
   carrying_ = true;
   bool leave = false;
-  while (alive && !actions.empty()) {
-    std::swap(actions, carrying_actions_);
+  while (alive && !actions_.empty()) {
+    std::swap(actions_, carrying_actions_);
     for (Send& send : carrying_actions_.sends) {
       const bool neighbour = send.to.node == address.node && send.to.worker;
       const uint32_t to = neighbour ? cluster.FindCore(machine, send.to.worker) : cluster.machine(machine).daemon;

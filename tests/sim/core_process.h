@@ -19,29 +19,26 @@ class CoreProcess : public Process {
   ~CoreProcess() override;
 
   // Connects to the raylet; again later if none runs.
-  void Connect();
+  void Connect() override;
   void OnLocalMessage(uint32_t from_process, const Address& from, const Address& to, Message&& message) override;
-  void OnRayletLost(const std::string& reason);
+  void OnDaemonLost(const std::string& reason) override;
   void Tick() override;
   std::optional<TimePoint> NextDeadline() const override;
   void CheckInvariants() const override;
   void Dispose() override;
-  void Carry();
+  core_worker::CoreWorkerActions* Actions() override { return &actions_; }
+  void Carry() override;
 
   core_worker::CoreWorker* machine_or_null() { return core_.get(); }
   Language* language() { return language_.get(); }
-  core_worker::CoreWorkerActions actions;
-
-  // Drivers.
-  std::function<void(Language*)> on_up;
-  std::function<void()> on_down;
-  JobId job;
 
  private:
   void Registered(const RegisterWorkerReply& reply);
 
   std::unique_ptr<core_worker::CoreWorker> core_;
   std::unique_ptr<Language> language_;
+  JobId job_;  // drivers choose theirs
+  core_worker::CoreWorkerActions actions_;
   core_worker::CoreWorkerActions carrying_actions_;
   bool carrying_ = false;
 };

@@ -108,7 +108,7 @@ class Farm {
     for (; seed <= options_.last_seed; seed += Stride()) {
       write_all(absl::StrCat("@begin ", seed, "\n"));
       alarm(options_.seed_timeout_s);
-      write_all(ToLine(RunSeed({options_.spec, seed, options_.bug, nullptr})));
+      write_all(ToLine(options_.run(seed)));
     }
     _exit(0);
   }
@@ -143,14 +143,13 @@ class Farm {
       return;
     }
     const int status = Reap(child);
-    if (WIFSIGNALED(status)) {
+    // Sanitizers end a process with a status of their own, not by a signal.
+    if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0) {
+      const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
       RunResult result;
       result.seed = child->current;
-      const char* rule = WTERMSIG(status) == SIGALRM   ? "hung"
-                         : WTERMSIG(status) == SIGABRT ? "check_failed"
-                                                       : "crashed";
-      result.violations.push_back(
-          {rule, child->last_words.empty() ? strsignal(WTERMSIG(status)) : child->last_words, 0});
+      const char* rule = signal == SIGALRM ? "hung" : signal == SIGABRT ? "check_failed" : "crashed";
+      result.violations.push_back({rule, child->last_words.empty() ? strsignal(signal) : child->last_words, 0});
       child->next = child->current + Stride();
       if (!on_result_(result)) stopped_ = true;
       if (!stopped_) Spawn(child);

@@ -215,7 +215,9 @@ ActorId Language::CreateActor(const ActorRequest& request) {
   spec.creation = MakeSpec(creation);
   spec.code = CodeOf(Op::kActorInit);
   const ActorId actor = core_->CreateActor(Now(), std::move(spec), Actions());
-  CountHold(core_->ActorHandleRef(actor).id);
+  const ObjectId handle = core_->ActorHandleRef(actor).id;
+  handles_[actor] = handle;
+  CountHold(handle);
   cluster_->observer().OnCreateActor(process_, actor, request.max_restarts);
   Flush();
   return actor;
@@ -252,14 +254,20 @@ void Language::GetActor(const std::string& name, std::function<void(const GetAct
 
 void Language::UseActor(const GetActorReply& reply) {
   core_->RegisterActorHandle(Now(), reply.actor, {}, reply.max_task_retries, -1, Actions());
-  const ObjectId handle = core_->ActorHandleRef(reply.actor).id;
-  if (handle) CountHold(handle);
-  Flush();
+  Flush();  // a handle by name is no reference: only the creator's count
 }
 
 void Language::ForgetActor(ActorId actor) {
-  const ObjectId handle = core_->ActorHandleRef(actor).id;
-  if (handle && holds_.contains(handle)) Drop(handle);
+  auto it = handles_.find(actor);
+  if (it == handles_.end()) return;
+  const ObjectId handle = it->second;
+  handles_.erase(it);
+  Drop(handle);
+}
+
+void Language::KillActor(ActorId actor) {
+  core_->KillActor(Now(), actor, /*no_restart=*/true, Actions());
+  Flush();
 }
 
 void Language::CreateGroup(PlacementGroupSpec spec, std::function<void(const PlacementGroupUpdate&)> on_update) {

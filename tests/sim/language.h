@@ -82,9 +82,11 @@ class Language {
   ActorId CreateActor(const ActorRequest& request);
   TaskId Call(ActorId actor, const TaskRequest& request);
   void GetActor(const std::string& name, std::function<void(const GetActorReply&)> done);
-  // Makes a handle of what GetActor found; held once until ForgetActor.
+  // Makes calls possible through what GetActor found.
   void UseActor(const GetActorReply& reply);
+  // Drops the handle.
   void ForgetActor(ActorId actor);
+  void KillActor(ActorId actor);
   void CreateGroup(PlacementGroupSpec spec, std::function<void(const PlacementGroupUpdate&)> on_update);
   void RemoveGroup(PlacementGroupId group);
   ObjectRefInfo RefOf(const ObjectId& id) const { return core_->RefOf(id); }
@@ -156,6 +158,7 @@ class Language {
   };
   absl::btree_map<PlacementGroupId, Group> groups_;
   absl::btree_map<TaskId, RunningPtr> running_;
+  absl::btree_map<ActorId, ObjectId> handles_;  // each held once
   absl::flat_hash_set<FunctionId> known_functions_;
   // Actor state.
   ActorId actor_;

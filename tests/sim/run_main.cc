@@ -99,8 +99,7 @@ int TraceOne(const Arguments& arguments) {
 
 int RunMany(const Arguments& arguments) {
   FarmOptions farm;
-  farm.spec = arguments.spec;
-  farm.bug = arguments.bug;
+  farm.run = RunsOf(arguments.spec, arguments.bug);
   farm.first_seed = arguments.first;
   farm.last_seed = arguments.last;
   farm.jobs = arguments.jobs > 0 ? arguments.jobs : static_cast<int>(std::thread::hardware_concurrency());

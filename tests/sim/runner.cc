@@ -45,6 +45,7 @@ class Run {
   }
 
  private:
+  CoreProcess& Core(uint32_t index) { return static_cast<CoreProcess&>(cluster_->process(index)); }
   bool ok() const { return cluster_->observer().violations().empty(); }
 
   void Build() {
@@ -64,7 +65,7 @@ class Run {
                                                    rng_.Between(spec.nodes_min, spec.nodes_max)));
     cluster.protected_nodes = std::max(1u, std::min(3u, cluster.nodes / 2));
     ApplyStaticFaults(faults_, &rng_, &cluster);
-    cluster_ = std::make_unique<Cluster>(cluster, &trace_);
+    cluster_ = std::make_unique<Cluster>(cluster, &shells_, &trace_);
     work_until_ns_ = spec.seconds * kSecond * 6 / 10;
     injector_ = std::make_unique<FaultInjector>(cluster_.get(), faults_, rng_.Fork(), work_until_ns_);
     for (const std::string& name : workloads) {
@@ -120,16 +121,16 @@ class Run {
     Settle("no_leak_in_drivers", [this]() -> std::string {
       for (const auto& workload : workloads_) {
         for (uint32_t index : workload->processes()) {
-          if (!cluster_->process(index).alive || cluster_->core(index)->machine_or_null() == nullptr) continue;
-          if (!cluster_->core(index)->language()->holds().empty()) {
+          if (!cluster_->process(index).alive || Core(index).machine_or_null() == nullptr) continue;
+          if (!Core(index).language()->holds().empty()) {
             return absl::StrCat("workload ", workload->name(), " itself still holds ",
-                                cluster_->core(index)->language()->holds().begin()->first.Hex());
+                                Core(index).language()->holds().begin()->first.Hex());
           }
-          const core_worker::CoreWorker::Counters c = cluster_->core(index)->machine_or_null()->counters();
+          const core_worker::CoreWorker::Counters c = Core(index).machine_or_null()->counters();
           if (c.objects + c.pending_tasks + c.leases + c.lineage_tasks > 0) {
             return absl::StrCat(workload->name(), " in ", cluster_->NameOf(index), " keeps ", c.objects, " objects, ",
                                 c.pending_tasks, " tasks, ", c.leases, " leases, ", c.lineage_tasks,
-                                " tasks for lineage: ", cluster_->core(index)->machine_or_null()->DescribeObjects(3));
+                                " tasks for lineage: ", Core(index).machine_or_null()->DescribeObjects(3));
           }
         }
       }
@@ -140,12 +141,11 @@ class Run {
   void EmptyCluster() {
     for (auto& workload : workloads_) workload->Leave();
     Settle("no_leak_in_cluster", [this]() -> std::string {
-      if (cluster_->head() == nullptr) return "the head does not run";
-      std::string found = cluster_->head()->Remains();
-      for (uint32_t m = 1; found.empty() && m < cluster_->machine_count(); ++m) {
-        if (cluster_->raylet(m) == nullptr) return absl::StrCat("the raylet of machine ", m, " does not run");
-        found = cluster_->raylet(m)->Remains();
-        if (!found.empty()) found = absl::StrCat("raylet@", m, ": ", found);
+      std::string found;
+      for (uint32_t m = 0; found.empty() && m < cluster_->machine_count(); ++m) {
+        if (cluster_->daemon(m) == nullptr) return absl::StrCat("nothing runs on machine ", m);
+        found = static_cast<Daemon*>(cluster_->daemon(m))->Remains();
+        if (!found.empty()) found = absl::StrCat(cluster_->NameOf(cluster_->machine(m).daemon), ": ", found);
       }
       return found;
     });
@@ -172,6 +172,7 @@ class Run {
   // In this order: workloads and faults have callbacks in the cluster, which must go first.
   std::vector<std::unique_ptr<Workload>> workloads_;
   std::unique_ptr<FaultInjector> injector_;
+  RealShells shells_;
   std::unique_ptr<Cluster> cluster_;
 };
 

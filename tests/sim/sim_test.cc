@@ -20,7 +20,7 @@ Spec SpecCalled(const std::string& name) {
 
 void ExpectClean(const std::string& spec, uint64_t first, uint64_t last) {
   FarmOptions farm;
-  farm.spec = SpecCalled(spec);
+  farm.run = RunsOf(SpecCalled(spec), "");
   farm.first_seed = first;
   farm.last_seed = last;
   farm.jobs = 2;

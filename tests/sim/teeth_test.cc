@@ -28,8 +28,7 @@ TEST_P(Teeth, FindTheBugWithin500Seeds) {
   absl::StatusOr<Spec> spec = FindSpec(bug.spec);
   ASSERT_TRUE(spec.ok()) << spec.status();
   FarmOptions farm;
-  farm.spec = *spec;
-  farm.bug = bug.name;
+  farm.run = RunsOf(*spec, bug.name);
   farm.last_seed = kSeeds;
   farm.jobs = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   bool found = false;

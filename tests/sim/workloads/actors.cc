@@ -81,9 +81,8 @@ class ActorOrder : public Workload {
   void UserDone() {
     if (--users_ > 0 || !alive(0)) return;
     Language& creator = driver(0);
-    creator.core().KillActor(cluster_.LocalNow(processes()[0]), actors_[0], true, cluster_.ActionsOf(processes()[0]));
-    creator.Drop(creator.core().ActorHandleRef(actors_[0]).id);
-    if (alive(1)) driver(1).ForgetActor(actors_[1]);
+    creator.KillActor(actors_[0]);
+    creator.ForgetActor(actors_[0]);
   }
 
   ActorId actors_[2];
@@ -131,10 +130,8 @@ class NamedActors : public Workload {
     if (quiet && get_if_exists_ && !both) Fail("results_arrive", "get_if_exists gave an actor to one caller only");
     for (int i : {0, 1}) {
       if (!alive(i)) continue;
-      const ObjectId handle = driver(i).core().ActorHandleRef(actors_[i]).id;
-      driver(i).core().KillActor(cluster_.LocalNow(processes()[i]), actors_[i], true,
-                                 cluster_.ActionsOf(processes()[i]));
-      driver(i).Drop(handle);
+      driver(i).KillActor(actors_[i]);
+      driver(i).ForgetActor(actors_[i]);
     }
   }
 

@@ -155,7 +155,7 @@ class ActorStateWorkload : public Workload {
       CallActor(actor, Op::kDropHeld, {}, 0);
       CallActor(actor, Op::kReadHeld, {}, 0);
     }
-    lang.Drop(lang.core().ActorHandleRef(actor).id);
+    lang.ForgetActor(actor);
   }
 
  private:

@@ -1,0 +1,603 @@
+#include "python/bindings/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "python/bindings/args.h"
+
+namespace shoal::python {
+namespace {
+
+// Cancellations that arrived for tasks running here; any thread adds, the running ones look.
+struct Interrupts {
+  std::mutex mutex;
+  std::condition_variable arrived;
+  absl::flat_hash_set<TaskId> cancelled;
+  std::deque<TaskId> for_python;  // of tasks that do not run in the main thread
+  TaskId in_main_thread;
+};
+Interrupts& interrupts() {
+  static auto* instance = new Interrupts();
+  return *instance;
+}
+
+pthread_t main_thread;
+int cancel_signal = 0;
+PyObject* task_variable = nullptr;  // contextvars.ContextVar of the running Task, set in asyncio actors only
+PyObject* cancelled_class = nullptr;
+
+// ---- the Task object
+
+struct PyTask {
+  PyObject_HEAD
+  io::AssignedTask assigned;
+  bool finished;
+};
+PyTask* AsTask(PyObject* object) { return reinterpret_cast<PyTask*>(object); }
+extern PyTypeObject task_type;
+
+// Marks the task as the one this thread runs.
+class Running {
+ public:
+  explicit Running(const TaskSpec& spec) : saved_(running_task), main_(IsMainThread()) {
+    running_task = {spec.id, spec.attempt, spec.actor, &spec};
+    if (main_) SetMain(spec.id);
+  }
+  ~Running() {
+    if (main_) SetMain(saved_.id);
+    running_task = saved_;
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+ private:
+  static void SetMain(TaskId id) {
+    std::lock_guard<std::mutex> lock(interrupts().mutex);
+    interrupts().in_main_thread = id;
+  }
+  RunningTask saved_;
+  bool main_;
+};
+
+void ForgetCancellation(const TaskId& id) {
+  std::lock_guard<std::mutex> lock(interrupts().mutex);
+  interrupts().cancelled.erase(id);
+}
+
+// Hands results over; large ones are copied into the store without the GIL.
+void Finish(const TaskSpec& spec, std::vector<io::NewValue> results, bool exiting, bool final) {
+  ForgetCancellation(spec.id);
+  std::shared_ptr<io::CoreProcess> core = session.core;
+  if (core == nullptr) return;
+  uint64_t bytes = 0;
+  for (const io::NewValue& result : results) bytes += result.size;
+  if (bytes <= kInlineLimitBytes) {
+    core->FinishTask(spec, std::move(results), exiting, final);
+  } else {
+    WithoutGil unlocked;
+    core->FinishTask(spec, std::move(results), exiting, final);
+  }
+}
+
+// One result object also stands for a task without results, so there is always at least one entry.
+std::vector<io::NewValue> Errors(const TaskSpec& spec, ErrorInfo error) {
+  std::vector<io::NewValue> results(std::max<uint32_t>(spec.num_returns, 1));
+  for (io::NewValue& result : results) result.error = error;
+  return results;
+}
+
+// What the handler makes of an exception.
+struct Failure {
+  ErrorInfo error;
+  bool final = false;    // not to be retried
+  bool exits = false;    // exit_actor(): no error at all, the worker leaves
+};
+
+Failure DescribeError(PyObject* handler, const TaskSpec& spec) {
+  PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback != nullptr && value != nullptr) PyException_SetTraceback(value, traceback);
+  Ref type_ref(type), value_ref(value), traceback_ref(traceback);
+  const std::string_view options = spec.options.view();
+  int kind = 0, final = 0, exits = 0;
+  const char *message = nullptr, *detail = nullptr;
+  Py_ssize_t message_size = 0, detail_size = 0;
+  Ref described(PyObject_CallMethod(handler, "describe", "Osy#", value, spec.name.c_str(), options.data(),
+                                    static_cast<Py_ssize_t>(options.size())));
+  Failure failure;
+  if (described && PyArg_ParseTuple(described.get(), "is#y#pp", &kind, &message, &message_size, &detail, &detail_size,
+                                    &final, &exits)) {
+    failure.error.kind = static_cast<ErrorKind>(kind);
+    failure.error.message.assign(message, static_cast<size_t>(message_size));
+    failure.error.detail = Payload(std::string_view(detail, static_cast<size_t>(detail_size)));
+    failure.final = final != 0;
+    failure.exits = exits != 0;
+    return failure;
+  }
+  PyErr_Clear();
+  failure.error = {ErrorKind::kSystem, spec.name + "() failed with an exception that could not be described.", {}};
+  return failure;
+}
+
+void EncodeNone(io::NewValue* result) {
+  auto encoded = std::make_shared<Encoded>();
+  encoded->Encode(Py_None);
+  *result = {encoded->size(), [encoded](char* to) { encoded->CopyTo(to); }, {}, {}};
+}
+
+void FinishWithError(PyObject* handler, const TaskSpec& spec, bool exiting) {
+  Failure failure = DescribeError(handler, spec);
+  if (!failure.exits) return Finish(spec, Errors(spec, std::move(failure.error)), exiting, failure.final);
+  std::vector<io::NewValue> results(std::max<uint32_t>(spec.num_returns, 1));
+  for (io::NewValue& result : results) EncodeNone(&result);
+  Finish(spec, std::move(results), /*exiting=*/true, false);
+}
+
+// The values that a task of several results returned, or null with a Python error set.
+Ref Unpack(PyObject* value, const TaskSpec& spec) {
+  Ref sequence(PySequence_Tuple(value));
+  if (!sequence) {
+    PyErr_Clear();
+    PyErr_Format(PyExc_TypeError, "%s must return %u values because its num_returns says so, not a %.100s.",
+                 spec.name.c_str(), spec.num_returns, Py_TYPE(value)->tp_name);
+    return {};
+  }
+  if (PyTuple_GET_SIZE(sequence.get()) != static_cast<Py_ssize_t>(spec.num_returns)) {
+    PyErr_Format(PyExc_ValueError, "%s must return %u values because its num_returns says so, not %zd.",
+                 spec.name.c_str(), spec.num_returns, PyTuple_GET_SIZE(sequence.get()));
+    return {};
+  }
+  return sequence;
+}
+
+// Encodes and hands over what a task returned. Small values are encoded on the stack of this function: `fill` runs
+// before it returns.
+void FinishWithValue(PyObject* handler, const TaskSpec& spec, Ref value, bool exiting) {
+  if (spec.num_returns == 1) {
+    Encoded encoded;
+    if (!encoded.Encode(value.get())) return FinishWithError(handler, spec, exiting);
+    std::vector<io::NewValue> results(1);
+    results[0] = {encoded.size(), [&encoded](char* to) { encoded.CopyTo(to); }, encoded.contained(), {}};
+    return Finish(spec, std::move(results), exiting, false);
+  }
+  std::vector<io::NewValue> results(std::max<uint32_t>(spec.num_returns, 1));
+  if (spec.num_returns == 0) {
+    EncodeNone(&results[0]);
+    return Finish(spec, std::move(results), exiting, false);
+  }
+  Ref values = Unpack(value.get(), spec);
+  if (!values) return FinishWithError(handler, spec, exiting);
+  std::vector<std::unique_ptr<Encoded>> encoded;
+  for (uint32_t i = 0; i < spec.num_returns; ++i) {
+    Encoded* one = encoded.emplace_back(std::make_unique<Encoded>()).get();
+    if (!one->Encode(PyTuple_GET_ITEM(values.get(), i))) return FinishWithError(handler, spec, exiting);
+    results[i] = {one->size(), [one](char* to) { one->CopyTo(to); }, one->contained(), {}};
+  }
+  Finish(spec, std::move(results), exiting, false);
+}
+
+// Calls and gives the arguments up before it returns, so that no reference among them outlives the call here.
+Ref CallWithArguments(io::AssignedTask* assigned, PyObject* callable) {
+  Ref result;
+  {
+    DecodedArgs arguments;
+    if (arguments.Decode(assigned->task.spec, assigned->stored)) result = Ref(arguments.Call(callable, nullptr));
+  }
+  assigned->stored.clear();
+  return result;
+}
+
+void RunHere(PyObject* handler, io::AssignedTask* assigned, PyObject* callable, bool exiting) {
+  const TaskSpec& spec = assigned->task.spec;
+  Ref result;
+  {
+    Running running(spec);
+    result = CallWithArguments(assigned, callable);
+    // A signal that was sent while the function ran must be seen while its task is still the running one.
+    if (result && PyErr_CheckSignals() < 0) result = Ref();
+  }
+  if (result) {
+    FinishWithValue(handler, spec, std::move(result), exiting);
+  } else {
+    FinishWithError(handler, spec, exiting);
+  }
+}
+
+PyObject* NewTask(io::AssignedTask&& assigned) {
+  PyTask* task = PyObject_New(PyTask, &task_type);
+  if (task == nullptr) return nullptr;
+  new (&task->assigned) io::AssignedTask(std::move(assigned));
+  task->finished = false;
+  return reinterpret_cast<PyObject*>(task);
+}
+
+PyObject* handler_object = nullptr;  // what run_worker was given
+
+// ---- the loop
+
+class Loop {
+ public:
+  explicit Loop(PyObject* handler) : handler_(handler) {}
+
+  // False with a Python error set if the handler itself failed.
+  bool Run(io::AssignedTask* assigned) {
+    switch (assigned->task.spec.kind) {
+      case TaskKind::kNormal: return RunNormal(assigned);
+      case TaskKind::kActorCreation: return Create(assigned);
+      case TaskKind::kActorCall: return RunCall(assigned);
+    }
+    return true;
+  }
+
+ private:
+  bool RunNormal(io::AssignedTask* assigned) {
+    const TaskSpec& spec = assigned->task.spec;
+    PyObject* function = Function(assigned);
+    if (function == nullptr) {
+      FinishWithError(handler_, spec, false);
+      return true;
+    }
+    if (spec.options.empty()) {
+      RunHere(handler_, assigned, function, false);
+      return true;
+    }
+    Ref task(NewTask(std::move(*assigned)));
+    return task && Ref(PyObject_CallMethod(handler_, "run_task", "OO", task.get(), function));
+  }
+
+  PyObject* Function(io::AssignedTask* assigned) {
+    const TaskSpec& spec = assigned->task.spec;
+    auto found = functions_.find(spec.function);
+    if (found != functions_.end()) return found->second.get();
+    const std::string_view code = assigned->task.code.view();
+    Running running(spec);
+    Ref function(PyObject_CallMethod(handler_, "load", "y#s", code.data(), static_cast<Py_ssize_t>(code.size()),
+                                     spec.name.c_str()));
+    if (!function) return nullptr;
+    return functions_.emplace(spec.function, std::move(function)).first->second.get();
+  }
+
+  // The handler answers with the instance if its calls may run right here, with None if it wants them dispatched.
+  bool Create(io::AssignedTask* assigned) {
+    Ref task(NewTask(std::move(*assigned)));
+    if (!task) return false;
+    Ref instance(PyObject_CallMethod(handler_, "create", "O", task.get()));
+    if (!instance) return false;
+    if (instance.get() != Py_None) instance_ = std::move(instance);
+    return true;
+  }
+
+  bool RunCall(io::AssignedTask* assigned) {
+    const TaskSpec& spec = assigned->task.spec;
+    if (!instance_) {
+      Ref task(NewTask(std::move(*assigned)));
+      return task && Ref(PyObject_CallMethod(handler_, "dispatch", "O", task.get()));
+    }
+    Ref method(Method(spec));
+    if (method) {
+      RunHere(handler_, assigned, method.get(), false);
+    } else {
+      FinishWithError(handler_, spec, false);
+    }
+    return true;
+  }
+
+  // The bound method that follows the last dot of the task's name.
+  PyObject* Method(const TaskSpec& spec) {
+    auto found = names_.find(spec.name);
+    if (found == names_.end()) {
+      const size_t dot = spec.name.rfind('.');
+      Ref name(PyUnicode_InternFromString(spec.name.c_str() + (dot == std::string::npos ? 0 : dot + 1)));
+      if (!name) return nullptr;
+      found = names_.emplace(spec.name, std::move(name)).first;
+    }
+    PyObject* method = PyObject_GetAttr(instance_.get(), found->second.get());
+    if (method != nullptr || !PyErr_ExceptionMatches(PyExc_AttributeError)) return method;
+    PyErr_Clear();
+    return PyObject_CallMethod(handler_, "builtin_method", "OO", instance_.get(), found->second.get());
+  }
+
+  PyObject* handler_;
+  absl::flat_hash_map<FunctionId, Ref> functions_;
+  absl::flat_hash_map<std::string, Ref> names_;
+  Ref instance_;
+};
+
+PyObject* RunWorker(PyObject*, PyObject* handler) {
+  if (CoreOrRaise() == nullptr) return nullptr;
+  std::shared_ptr<io::CoreProcess> core = session.core;
+  Py_INCREF(handler);
+  Py_XSETREF(handler_object, handler);
+  // Never destroyed: its functions may be needed by threads that outlive the loop.
+  auto* loop = new Loop(handler);
+  for (;;) {
+    io::AssignedTask assigned;
+    bool more = false;
+    {
+      WithoutGil unlocked;
+      more = core->NextTask(&assigned);
+    }
+    if (!more) Py_RETURN_NONE;
+    if (PyErr_CheckSignals() < 0) return nullptr;
+    if (!loop->Run(&assigned)) return nullptr;
+  }
+}
+
+// ---- methods of Task
+
+void TaskDealloc(PyObject* object) {
+  AsTask(object)->assigned.~AssignedTask();
+  PyObject_Free(object);
+}
+
+const TaskSpec& SpecOf(PyObject* object) { return AsTask(object)->assigned.task.spec; }
+
+PyObject* TaskName(PyObject* self, void*) { return PyUnicode_FromString(SpecOf(self).name.c_str()); }
+PyObject* TaskMethodName(PyObject* self, void*) {
+  const std::string& name = SpecOf(self).name;
+  return PyUnicode_FromString(name.substr(name.rfind('.') + 1).c_str());
+}
+PyObject* TaskHex(PyObject* self, void*) { return PyUnicode_FromString(SpecOf(self).id.Hex().c_str()); }
+PyObject* TaskActorId(PyObject* self, void*) { return PyUnicode_FromString(SpecOf(self).actor.Hex().c_str()); }
+PyObject* TaskGroup(PyObject* self, void*) { return PyUnicode_FromString(SpecOf(self).concurrency_group.c_str()); }
+PyObject* TaskAttempt(PyObject* self, void*) { return PyLong_FromUnsignedLong(SpecOf(self).attempt); }
+PyObject* TaskFunction(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(SpecOf(self).function.value); }
+PyObject* TaskOptions(PyObject* self, void*) {
+  const std::string_view options = SpecOf(self).options.view();
+  return PyBytes_FromStringAndSize(options.data(), static_cast<Py_ssize_t>(options.size()));
+}
+PyObject* TaskCode(PyObject* self, void*) {
+  const std::string_view code = AsTask(self)->assigned.task.code.view();
+  return PyBytes_FromStringAndSize(code.data(), static_cast<Py_ssize_t>(code.size()));
+}
+PyObject* TaskIncarnation(PyObject* self, void*) {
+  return PyLong_FromUnsignedLongLong(AsTask(self)->assigned.task.actor_incarnation);
+}
+// (name, namespace, handle bytes, max_task_retries, max_pending_calls) of the actor that this task creates, or None
+PyObject* TaskActor(PyObject* self, void*) {
+  const ActorSpec* actor = AsTask(self)->assigned.task.actor.get();
+  if (actor == nullptr) Py_RETURN_NONE;
+  const std::string_view handle = actor->handle.view();
+  return Py_BuildValue("(ssy#ii)", actor->name.c_str(), actor->ns.c_str(), handle.data(),
+                       static_cast<Py_ssize_t>(handle.size()), actor->max_task_retries, actor->max_pending_calls);
+}
+
+PyGetSetDef task_getters[] = {
+    {"name", TaskName, nullptr, "Of the function, or Class.method.", nullptr},
+    {"method_name", TaskMethodName, nullptr, "What follows the last dot.", nullptr},
+    {"task_id", TaskHex, nullptr, nullptr, nullptr},
+    {"actor_id", TaskActorId, nullptr, nullptr, nullptr},
+    {"concurrency_group", TaskGroup, nullptr, nullptr, nullptr},
+    {"attempt", TaskAttempt, nullptr, nullptr, nullptr},
+    {"function_id", TaskFunction, nullptr, nullptr, nullptr},
+    {"options", TaskOptions, nullptr, nullptr, nullptr},
+    {"code", TaskCode, nullptr, nullptr, nullptr},
+    {"incarnation", TaskIncarnation, nullptr, nullptr, nullptr},
+    {"actor", TaskActor, nullptr, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+
+bool TakeFinish(PyObject* self) {
+  if (AsTask(self)->finished) {
+    PyErr_SetString(PyExc_RuntimeError, "This task has been finished already.");
+    return false;
+  }
+  AsTask(self)->finished = true;
+  return true;
+}
+
+// arguments() -> (args, kwargs); the task gives up its own hold of them
+PyObject* TaskArguments(PyObject* self, PyObject*) {
+  DecodedArgs arguments;
+  if (!arguments.Decode(SpecOf(self), AsTask(self)->assigned.stored)) return nullptr;
+  AsTask(self)->assigned.stored.clear();
+  return arguments.ToTuple().release();
+}
+
+// run(callable, exiting): the whole task, in this thread
+PyObject* TaskRun(PyObject* self, PyObject* args) {
+  PyObject* callable = nullptr;
+  int exiting = 0;
+  if (!PyArg_ParseTuple(args, "Op", &callable, &exiting) || !TakeFinish(self)) return nullptr;
+  Ref keep = Ref::Borrow(self);
+  RunHere(handler_object, &AsTask(self)->assigned, callable, exiting != 0);
+  Py_RETURN_NONE;
+}
+
+// call(callable): as run, but the value comes back and finish is left to the caller
+PyObject* TaskCall(PyObject* self, PyObject* callable) {
+  Running running(SpecOf(self));
+  return CallWithArguments(&AsTask(self)->assigned, callable).release();
+}
+
+PyObject* TaskFinish(PyObject* self, PyObject* args) {
+  PyObject* value = nullptr;
+  int exiting = 0;
+  if (!PyArg_ParseTuple(args, "Op", &value, &exiting) || !TakeFinish(self)) return nullptr;
+  FinishWithValue(handler_object, SpecOf(self), Ref::Borrow(value), exiting != 0);
+  Py_RETURN_NONE;
+}
+
+PyObject* TaskFail(PyObject* self, PyObject* args) {
+  PyObject* error = nullptr;
+  int exiting = 0;
+  if (!PyArg_ParseTuple(args, "Op", &error, &exiting) || !TakeFinish(self)) return nullptr;
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
+  FinishWithError(handler_object, SpecOf(self), exiting != 0);
+  Py_RETURN_NONE;
+}
+
+PyMethodDef task_methods[] = {
+    {"arguments", TaskArguments, METH_NOARGS, "(args, kwargs)"},
+    {"run", TaskRun, METH_VARARGS, "run(callable, exiting): calls it in this thread and hands the result over."},
+    {"call", TaskCall, METH_O, "call(callable): calls it in this thread with the arguments; finish or fail must follow."},
+    {"finish", TaskFinish, METH_VARARGS, "finish(value, exiting)"},
+    {"fail", TaskFail, METH_VARARGS, "fail(exception, exiting)"},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyTypeObject task_type = {
+    PyVarObject_HEAD_INIT(nullptr, 0) "shoal._shoal.Task",
+};
+
+// ---- module functions
+
+// running_task() -> dict of what runs in this thread (or asyncio task); ids are "" if nothing does
+PyObject* GetRunningTask(PyObject*, PyObject*) {
+  TaskId id = running_task.id;
+  uint32_t attempt = running_task.attempt;
+  ActorId actor = running_task.actor;
+  std::string name = running_task.spec != nullptr ? running_task.spec->name : "";
+  PyObject* value = nullptr;
+  if (!id && task_variable != nullptr && PyContextVar_Get(task_variable, Py_None, &value) == 0) {
+    Ref task(value);
+    if (Py_TYPE(task.get()) == &task_type) {
+      const TaskSpec& spec = SpecOf(task.get());
+      id = spec.id;
+      attempt = spec.attempt;
+      actor = spec.actor;
+      name = spec.name;
+    }
+  }
+  return Py_BuildValue("{s:s,s:I,s:s,s:s}", "task_id", id ? id.Hex().c_str() : "", "attempt", attempt, "actor_id",
+                       actor ? actor.Hex().c_str() : "", "name", name.c_str());
+}
+
+PyObject* SetTaskVariable(PyObject*, PyObject* variable) {
+  Py_INCREF(variable);
+  Py_XSETREF(task_variable, variable);
+  Py_RETURN_NONE;
+}
+
+// set_concurrency(max_concurrency, {group: size})
+PyObject* SetConcurrency(PyObject*, PyObject* args) {
+  int max_concurrency = 1;
+  PyObject* dict = nullptr;
+  if (!PyArg_ParseTuple(args, "iO!", &max_concurrency, &PyDict_Type, &dict)) return nullptr;
+  io::CoreProcess* core = CoreOrRaise();
+  if (core == nullptr) return nullptr;
+  std::vector<std::pair<std::string, int32_t>> groups;
+  PyObject *key, *value;
+  Py_ssize_t position = 0;
+  while (PyDict_Next(dict, &position, &key, &value)) {
+    const char* name = PyUnicode_AsUTF8(key);
+    if (name == nullptr) return nullptr;
+    groups.emplace_back(name, static_cast<int32_t>(PyLong_AsLong(value)));
+  }
+  if (PyErr_Occurred() != nullptr) return nullptr;
+  core->SetConcurrency(max_concurrency, std::move(groups));
+  Py_RETURN_NONE;
+}
+
+// next_interrupt() -> hex id of a cancelled task that does not run in the main thread; blocks
+PyObject* NextInterrupt(PyObject*, PyObject*) {
+  TaskId id;
+  {
+    WithoutGil unlocked;
+    std::unique_lock<std::mutex> lock(interrupts().mutex);
+    interrupts().arrived.wait(lock, [] { return !interrupts().for_python.empty(); });
+    id = interrupts().for_python.front();
+    interrupts().for_python.pop_front();
+  }
+  return PyUnicode_FromString(id.Hex().c_str());
+}
+
+// set_cancel_signal(number, exception class): the signal whose Python handler calls cancel_requested()
+PyObject* SetCancelSignal(PyObject*, PyObject* args) {
+  int number = 0;
+  PyObject* exception = nullptr;
+  if (!PyArg_ParseTuple(args, "iO", &number, &exception)) return nullptr;
+  Py_INCREF(exception);
+  Py_XSETREF(cancelled_class, exception);
+  cancel_signal = number;
+  main_thread = pthread_self();
+  InstallInterrupts();
+  Py_RETURN_NONE;
+}
+
+// cancel_requested() -> True once if the task that runs in this thread has been cancelled
+PyObject* CancelRequested(PyObject*, PyObject*) {
+  std::lock_guard<std::mutex> lock(interrupts().mutex);
+  return PyBool_FromLong(running_task.id && interrupts().cancelled.erase(running_task.id) > 0);
+}
+
+}  // namespace
+
+TaskId CurrentTaskId() {
+  if (running_task.id || task_variable == nullptr) return running_task.id;
+  PyObject* value = nullptr;
+  if (PyContextVar_Get(task_variable, Py_None, &value) < 0) {
+    PyErr_Clear();
+    return {};
+  }
+  Ref task(value);
+  return Py_TYPE(task.get()) == &task_type ? SpecOf(task.get()).id : TaskId{};
+}
+
+bool IsMainThread() {
+  static const unsigned long main_id = PyThread_get_thread_ident();  // first called by main, see AddWorkerTypes
+  return PyThread_get_thread_ident() == main_id;
+}
+
+bool RaiseIfCancelled() {
+  std::lock_guard<std::mutex> lock(interrupts().mutex);
+  if (!running_task.id || interrupts().cancelled.erase(running_task.id) == 0) return false;
+  // The Python side may have aimed the same error at this thread; once is enough.
+  PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), nullptr);
+  PyErr_SetString(cancelled_class != nullptr ? cancelled_class : PyExc_RuntimeError, "The task was cancelled.");
+  return true;
+}
+
+void InstallInterrupts() {
+  std::weak_ptr<io::CoreProcess> weak = session.core;
+  session.core->OnInterrupt([weak](TaskId id) {
+    {
+      std::lock_guard<std::mutex> lock(interrupts().mutex);
+      interrupts().cancelled.insert(id);
+      if (interrupts().in_main_thread == id) {
+        pthread_kill(main_thread, cancel_signal);
+      } else {
+        interrupts().for_python.push_back(id);
+        interrupts().arrived.notify_one();
+      }
+    }
+    if (std::shared_ptr<io::CoreProcess> core = weak.lock()) core->Interrupt();
+  });
+}
+
+PyMethodDef worker_methods[] = {
+    {"run_worker", RunWorker, METH_O, "run_worker(handler): runs tasks until this process is to exit."},
+    {"running_task", GetRunningTask, METH_NOARGS, "What runs in this thread, as a dict."},
+    {"set_task_variable", SetTaskVariable, METH_O, "The context variable that holds the running Task in asyncio actors."},
+    {"set_concurrency", SetConcurrency, METH_VARARGS, "set_concurrency(max_concurrency, groups)"},
+    {"next_interrupt", NextInterrupt, METH_NOARGS, "Blocks until a task outside of the main thread is cancelled."},
+    {"set_cancel_signal", SetCancelSignal, METH_VARARGS, "set_cancel_signal(number, exception_class)"},
+    {"cancel_requested", CancelRequested, METH_NOARGS, "True once if the running task has been cancelled."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+bool AddWorkerTypes(PyObject* module) {
+  IsMainThread();
+  task_type.tp_basicsize = sizeof(PyTask);
+  task_type.tp_flags = Py_TPFLAGS_DEFAULT;
+  task_type.tp_dealloc = TaskDealloc;
+  task_type.tp_getset = task_getters;
+  task_type.tp_methods = task_methods;
+  if (PyType_Ready(&task_type) < 0) return false;
+  Py_INCREF(&task_type);
+  return PyModule_AddObject(module, "Task", reinterpret_cast<PyObject*>(&task_type)) == 0;
+}
+
+}  // namespace shoal::python

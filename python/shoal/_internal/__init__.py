@@ -1,0 +1,1 @@
+"""What the public modules stand on; nothing here is part of the API."""

@@ -1,0 +1,149 @@
+"""From the runtime's error kinds (schema/task_messages.h, ErrorKind) to Python exceptions and back."""
+
+from __future__ import annotations
+
+import enum
+import pickle
+import traceback
+import types
+
+from shoal import exceptions as ex
+
+
+class ErrorKind(enum.IntEnum):
+    """ErrorKind of schema/task_messages.h, in its order; `_shoal.error_kinds()` is compared with it in the tests."""
+
+    NONE = 0
+    APPLICATION = 1
+    WORKER_CRASHED = 2
+    NODE_DIED = 3
+    ACTOR_DIED = 4
+    ACTOR_UNAVAILABLE = 5
+    TASK_CANCELLED = 6
+    OBJECT_LOST = 7
+    OWNER_DIED = 8
+    OBJECT_STORE_FULL = 9
+    OUT_OF_MEMORY = 10
+    PLACEMENT_GROUP_REMOVED = 11
+    UNSCHEDULABLE = 12
+    RUNTIME_ENV_SETUP = 13
+    PENDING_CALLS_LIMIT = 14
+    NAME_TAKEN = 15
+    NOT_FOUND = 16
+    INVALID_ARGUMENT = 17
+    SYSTEM = 18
+
+
+_CLASSES: dict[int, type[Exception]] = {
+    ErrorKind.WORKER_CRASHED: ex.WorkerCrashedError,
+    ErrorKind.NODE_DIED: ex.NodeDiedError,
+    ErrorKind.ACTOR_DIED: ex.ActorDiedError,
+    ErrorKind.ACTOR_UNAVAILABLE: ex.ActorUnavailableError,
+    ErrorKind.TASK_CANCELLED: ex.TaskCancelledError,
+    ErrorKind.OBJECT_LOST: ex.ObjectLostError,
+    ErrorKind.OWNER_DIED: ex.OwnerDiedError,
+    ErrorKind.OBJECT_STORE_FULL: ex.ObjectStoreFullError,
+    ErrorKind.OUT_OF_MEMORY: ex.OutOfMemoryError,
+    ErrorKind.PLACEMENT_GROUP_REMOVED: ex.TaskPlacementGroupRemoved,
+    ErrorKind.UNSCHEDULABLE: ex.TaskUnschedulableError,
+    ErrorKind.RUNTIME_ENV_SETUP: ex.RuntimeEnvSetupError,
+    ErrorKind.PENDING_CALLS_LIMIT: ex.PendingCallsLimitExceeded,
+    ErrorKind.NAME_TAKEN: ex.NameTakenError,
+    ErrorKind.NOT_FOUND: ValueError,
+    ErrorKind.INVALID_ARGUMENT: ValueError,
+    ErrorKind.SYSTEM: ex.SystemError,
+}
+# What a worker puts in the place of a result when one of these was raised there.
+_KINDS: dict[type[BaseException], ErrorKind] = {
+    ex.TaskCancelledError: ErrorKind.TASK_CANCELLED,
+    ex.ObjectStoreFullError: ErrorKind.OBJECT_STORE_FULL,
+    ex.RuntimeEnvSetupError: ErrorKind.RUNTIME_ENV_SETUP,
+}
+
+# absl::StatusCode
+_CANCELLED, _DEADLINE_EXCEEDED, _NOT_FOUND = 1, 4, 5
+_RESOURCE_EXHAUSTED, _UNAVAILABLE, _INVALID_ARGUMENT, _ALREADY_EXISTS = 8, 14, 3, 6
+
+
+def from_info(kind: int, message: str, detail: bytes) -> BaseException:
+    """The exception that stands for an error value."""
+    if kind == ErrorKind.APPLICATION:
+        try:
+            error = pickle.loads(detail)
+            if isinstance(error, ex.TaskError):
+                return error.as_instanceof_cause()
+        except Exception as failure:  # a class that this process lacks, a constructor that refuses its own args
+            message = f"{message}\n(the exception itself could not be loaded here: {failure!r})"
+        name, _, text = message.partition(": ")
+        return ex.TaskError(name.removesuffix("() failed"), "", None, text or message)
+    return _CLASSES.get(kind, ex.SystemError)(message)
+
+
+def from_status(code: int, message: str) -> BaseException:
+    """The exception for an operation that failed in this process."""
+    if code == _DEADLINE_EXCEEDED:
+        return ex.GetTimeoutError(message)
+    if code == _RESOURCE_EXHAUSTED:
+        return ex.ObjectStoreFullError(message)
+    if code == _UNAVAILABLE:
+        return ex.LocalRayletDiedError(message)
+    if code == _CANCELLED:
+        return ex.TaskCancelledError(message)
+    if code in (_INVALID_ARGUMENT, _NOT_FOUND):
+        return ValueError(message)
+    if code == _ALREADY_EXISTS:
+        return ex.NameTakenError(message)
+    return ex.SystemError(message)
+
+
+def describe(error: BaseException, function_name: str) -> tuple[int, str, bytes]:
+    """(kind, message, detail) of an exception that a task raised. Never raises itself."""
+    for known, kind in _KINDS.items():
+        if type(error) is known:
+            return kind, str(error), b""
+    if isinstance(error, ex.TaskError):
+        # An error that came through: the task waited for another one that failed. Keep the first cause.
+        cause, text = error.cause, error.cause_text
+        trace = f"{error.traceback_str}\nwhich came through:\n{_format(error)}"
+    else:
+        cause, text, trace = error, _short(error), _format(error)
+    message = f"{function_name}() failed: {text}"
+    detail = _pickle_error(function_name, trace, cause, text)
+    return ErrorKind.APPLICATION, message, detail
+
+
+def _pickle_error(function_name: str, trace: str, cause: BaseException | None, text: str) -> bytes:
+    """The error as bytes that certainly load again: the cause stays out if it does not survive the trip."""
+    import cloudpickle
+
+    if cause is not None:
+        try:
+            clean = cause.with_traceback(None)
+            data: bytes = cloudpickle.dumps(ex.TaskError(function_name, trace, clean, text), protocol=5)
+            pickle.loads(data)
+            return data
+        except BaseException:
+            pass  # its __reduce__ raises, its args do not fit its constructor, it holds a lock: the text must do
+    return pickle.dumps(ex.TaskError(function_name, trace, None, text), protocol=5)
+
+
+def _short(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception_only(type(error), error)).strip()
+    except BaseException:
+        return f"{type(error).__name__} (its text could not be made)"
+
+
+def _format(error: BaseException) -> str:
+    try:
+        frames = error.__traceback__
+        return "".join(traceback.format_exception(type(error), error, _without_internals(frames)))
+    except BaseException:
+        return _short(error)
+
+
+def _without_internals(frames: types.TracebackType | None) -> types.TracebackType | None:
+    """Drops the worker's own frames at the top."""
+    while frames is not None and "shoal/_internal/" in frames.tb_frame.f_code.co_filename and frames.tb_next:
+        frames = frames.tb_next
+    return frames

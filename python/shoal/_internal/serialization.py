@@ -1,0 +1,64 @@
+"""Pickling with code: cloudpickle, and what it lacks."""
+
+from __future__ import annotations
+
+import collections
+import copyreg
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+
+from shoal import _shoal
+
+
+def _rebuild_memoryview(buffer: Any, shape_format: tuple[str, tuple[int, ...]] | None) -> memoryview:
+    view = memoryview(buffer)
+    return view if shape_format is None else view.cast(shape_format[0], shape_format[1])  # type: ignore[call-overload]
+
+
+def _reduce_memoryview(view: memoryview) -> tuple[Any, ...]:
+    flat = view.format == "B" and view.ndim == 1
+    contiguous = view if view.c_contiguous else memoryview(view.tobytes()).cast("B")
+    return _rebuild_memoryview, (pickle.PickleBuffer(contiguous), None if flat else (view.format, view.shape))
+
+
+class Pickler(cloudpickle.Pickler):
+    """cloudpickle's, which alone would turn a memoryview into bytes."""
+
+    dispatch_table = collections.ChainMap(
+        {memoryview: _reduce_memoryview}, cloudpickle.Pickler._dispatch_table, copyreg.dispatch_table
+    )
+
+
+def dumps(value: Any, protocol: int, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
+    """Anything as a pickle; large buffers go to the callback."""
+    file = io.BytesIO()
+    try:
+        Pickler(file, protocol=protocol, buffer_callback=buffer_callback).dump(value)
+    except RecursionError as error:
+        raise pickle.PicklingError(f"{type(value).__name__} is nested too deeply to be pickled.") from error
+    except TypeError as error:
+        raise TypeError(f"{type(value).__name__} cannot be sent to another process: {error}.") from error
+    return file.getvalue()
+
+
+def dumps_code(target: Any) -> bytes:
+    """A function or class as bytes; everything it refers to travels by value unless it can be imported."""
+    try:
+        return dumps(target, 5)
+    except Exception as error:
+        name = getattr(target, "__qualname__", repr(target))
+        raise TypeError(f"{name} cannot be sent to a worker because it refers to what cannot be pickled: {error}") from error
+
+
+def loads_code(data: bytes) -> Any:
+    """The function or class again. Its module need not exist here."""
+    return pickle.loads(data)
+
+
+_shoal.set_hook("cloud_dumps", dumps)
+_shoal.set_hook("plain_dumps", pickle.dumps)
+_shoal.set_hook("loads", pickle.loads)

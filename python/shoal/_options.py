@@ -1,0 +1,287 @@
+"""Options of tasks, actors and methods: which there are, what they mean, and what is wrong with a bad one.
+
+Everything is checked where the option is written, not when the first call is made; every complaint is one sentence that says
+what to write instead.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shoal.util.placement_group import PlacementGroup
+from shoal.util.scheduling_strategies import (
+    NodeAffinitySchedulingStrategy,
+    NodeLabelSchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
+
+Options = dict[str, Any]
+
+_STEP = 0.0001
+_INT32_MAX = 2**31 - 1
+
+
+def _quantity(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}.")
+    amount = float(value)
+    if not math.isfinite(amount) or amount < 0:
+        raise ValueError(f"{name} must be zero or more, not {value}.")
+    if 0 < amount < _STEP:
+        raise ValueError(f"{name} must be 0 or at least {_STEP}, not {value}.")
+
+
+def _gpu_quantity(name: str, value: Any) -> None:
+    _quantity(name, value)
+    if value is not None and value > 1 and float(value) != int(value):
+        raise ValueError(f"{name} above 1 must be a whole number, not {value}, because a task cannot use part of a GPU twice.")
+
+
+def _count(minimum: int) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, not {type(value).__name__}.")
+        if value < minimum or value > _INT32_MAX:
+            meaning = " (-1 means without limit)" if minimum == -1 else ""
+            raise ValueError(f"{name} must be {minimum} or more{meaning}, not {value}.")
+
+    return check
+
+
+def _num_returns(name: str, value: Any) -> None:
+    if value in ("dynamic", "streaming"):
+        raise ValueError(f'{name}="{value}" is not supported: return a list, or put each item and return the references.')
+    _count(0)(name, value)
+
+
+def _resources(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict of names and amounts, not {type(value).__name__}.")
+    for key, amount in value.items():
+        if not isinstance(key, str) or not key:
+            raise TypeError(f"{name} must have names as keys, not {key!r}.")
+        if key in ("CPU", "GPU", "memory"):
+            option = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}[key]
+            raise ValueError(f"{name} may not name {key}: use {option} instead.")
+        _quantity(f'{name}["{key}"]', amount)
+
+
+def _string(name: str, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise TypeError(f"{name} must be a non-empty str, not {value!r}.")
+
+
+def _boolean(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}.")
+
+
+def _retry_exceptions(name: str, value: Any) -> None:
+    if isinstance(value, bool) or value is None:
+        return
+    if not isinstance(value, (list, tuple)) or not all(
+        isinstance(item, type) and issubclass(item, BaseException) for item in value
+    ):
+        raise TypeError(f"{name} must be True, False or a list of exception classes, not {value!r}.")
+
+
+def _lifetime(name: str, value: Any) -> None:
+    if value not in (None, "detached", "non_detached"):
+        raise ValueError(f'{name} must be None, "detached" or "non_detached", not {value!r}.')
+
+
+def _strategy(name: str, value: Any) -> None:
+    classes = (PlacementGroupSchedulingStrategy, NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy)
+    if value not in (None, "DEFAULT", "SPREAD") and not isinstance(value, classes):
+        raise ValueError(
+            f'{name} must be "DEFAULT", "SPREAD" or a strategy of shoal.util.scheduling_strategies, not {value!r}.'
+        )
+
+
+def _label_selector(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
+        raise TypeError(f"{name} must be a dict of str to str, not {value!r}.")
+
+
+def check_runtime_env(name: str, value: Any) -> None:
+    """`runtime_env` holds environment variables and nothing else."""
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict, not {type(value).__name__}.")
+    for key in value:
+        if key != "env_vars":
+            raise ValueError(f'{name}["{key}"] is not supported: only "env_vars" is.')
+    env_vars = value.get("env_vars") or {}
+    if not isinstance(env_vars, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, str) for k, v in env_vars.items()
+    ):
+        raise TypeError(f'{name}["env_vars"] must be a dict of str to str, not {env_vars!r}.')
+
+
+def _concurrency_groups(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict of group names and sizes, not {type(value).__name__}.")
+    for key, size in value.items():
+        _string(f"a key of {name}", key)
+        _count(1)(f'{name}["{key}"]', size)
+
+
+def _placement_group(name: str, value: Any) -> None:
+    if value not in (None, "default") and not isinstance(value, PlacementGroup):
+        raise TypeError(f"{name} must be a PlacementGroup, not {value!r}.")
+
+
+_COMMON: dict[str, Callable[[str, Any], None]] = {
+    "num_cpus": _quantity,
+    "num_gpus": _gpu_quantity,
+    "memory": _quantity,
+    "resources": _resources,
+    "accelerator_type": _string,
+    "name": _string,
+    "scheduling_strategy": _strategy,
+    "label_selector": _label_selector,
+    "runtime_env": check_runtime_env,
+    "placement_group": _placement_group,
+    "placement_group_bundle_index": _count(-1),
+    "placement_group_capture_child_tasks": lambda name, value: None if value is None else _boolean(name, value),
+    "enable_task_events": _boolean,
+}
+_TASK = {
+    **_COMMON,
+    "num_returns": _num_returns,
+    "max_retries": _count(-1),
+    "retry_exceptions": _retry_exceptions,
+    "max_calls": _count(0),
+}
+_ACTOR = {
+    **_COMMON,
+    "max_restarts": _count(-1),
+    "max_task_retries": _count(-1),
+    "max_concurrency": _count(1),
+    "max_pending_calls": _count(-1),
+    "namespace": _string,
+    "lifetime": _lifetime,
+    "get_if_exists": _boolean,
+    "concurrency_groups": _concurrency_groups,
+    "allow_out_of_order_execution": lambda name, value: None if value is None else _boolean(name, value),
+}
+_METHOD: dict[str, Callable[[str, Any], None]] = {
+    "num_returns": _num_returns,
+    "concurrency_group": _string,
+    "max_task_retries": _count(-1),
+    "retry_exceptions": _retry_exceptions,
+    "name": _string,
+    "enable_task_events": _boolean,
+}
+# A declaration may set these, a single call may not.
+_TASK_DECLARATION_ONLY = {"max_calls"}
+_ACTOR_DECLARATION_ONLY = {"concurrency_groups"}
+
+
+def _check(kind: str, table: Mapping[str, Callable[[str, Any], None]], options: Mapping[str, Any]) -> Options:
+    for name, value in options.items():
+        check = table.get(name)
+        if check is None:
+            raise ValueError(f"{name!r} is not an option of {kind}: choose from {', '.join(sorted(table))}.")
+        check(name, value)
+    _check_together(options)
+    return dict(options)
+
+
+def _check_together(options: Mapping[str, Any]) -> None:
+    if options.get("get_if_exists") and not options.get("name"):
+        raise ValueError("get_if_exists needs a name.")
+    group = options.get("placement_group")
+    if group is not None and options.get("scheduling_strategy") is not None:
+        raise ValueError("Give either placement_group or scheduling_strategy, not both.")
+
+
+def task_options(options: Mapping[str, Any], *, declaration: bool = True) -> Options:
+    """Checks the options of a remote function."""
+    for name in () if declaration else _TASK_DECLARATION_ONLY & options.keys():
+        raise ValueError(f"{name} belongs into @remote(...), not into .options(...).")
+    return _check("a task", _TASK, options)
+
+
+def actor_options(options: Mapping[str, Any], *, declaration: bool = True) -> Options:
+    """Checks the options of an actor class."""
+    for name in () if declaration else _ACTOR_DECLARATION_ONLY & options.keys():
+        raise ValueError(f"{name} belongs into @remote(...), not into .options(...).")
+    return _check("an actor", _ACTOR, options)
+
+
+def method_options(options: Mapping[str, Any]) -> Options:
+    """Checks the options of an actor's method."""
+    return _check("a method", _METHOD, options)
+
+
+def resource_amounts(options: Mapping[str, Any], default_cpus: float) -> dict[str, float]:
+    """The resources that an options dict asks for, by name."""
+    amounts = {name: float(amount) for name, amount in (options.get("resources") or {}).items()}
+    cpus = options.get("num_cpus")
+    amounts["CPU"] = default_cpus if cpus is None else float(cpus)
+    amounts["GPU"] = float(options.get("num_gpus") or 0)
+    amounts["memory"] = float(options.get("memory") or 0)
+    accelerator = options.get("accelerator_type")
+    if accelerator:
+        amounts[f"accelerator_type:{accelerator}"] = 0.001
+    return {name: amount for name, amount in amounts.items() if amount > 0}
+
+
+def strategy_tuple(options: Mapping[str, Any]) -> tuple[int, str, bool, str, int]:
+    """(StrategyKind, node hex, soft, group hex, bundle index), as `_shoal.register_shape` takes it."""
+    strategy = options.get("scheduling_strategy")
+    group = options.get("placement_group")
+    if isinstance(group, PlacementGroup):
+        strategy = PlacementGroupSchedulingStrategy(group, options.get("placement_group_bundle_index", -1))
+    if strategy is None and group is None:
+        strategy = _captured_strategy()
+    if isinstance(strategy, PlacementGroupSchedulingStrategy):
+        pg, index = strategy.placement_group, strategy.placement_group_bundle_index
+        if not isinstance(pg, PlacementGroup):
+            return (0, "", False, "", -1)
+        if index >= pg.bundle_count:
+            raise ValueError(
+                f"placement_group_bundle_index must be -1 to {pg.bundle_count - 1} for a group of {pg.bundle_count} "
+                f"bundles, not {index}."
+            )
+        return (3, "", False, pg.id, index)
+    if isinstance(strategy, NodeAffinitySchedulingStrategy):
+        return (2, strategy.node_id, strategy.soft, "", -1)
+    return (1 if strategy == "SPREAD" else 0, "", False, "", -1)
+
+
+def _captured_strategy() -> PlacementGroupSchedulingStrategy | None:
+    """Children of a task whose group captures them run in that group."""
+    from shoal.util.placement_group import captured_placement_group
+
+    group = captured_placement_group()
+    return None if group is None else PlacementGroupSchedulingStrategy(group)
+
+
+def label_selector(options: Mapping[str, Any]) -> dict[str, str]:
+    """The label selector of an options dict in the form of schema/task_messages.h."""
+    labels: dict[str, str] = dict(options.get("label_selector") or {})
+    strategy = options.get("scheduling_strategy")
+    if isinstance(strategy, NodeLabelSchedulingStrategy):
+        labels.update({key: str(value) for key, value in (strategy.hard or {}).items()})
+    return labels
+
+
+def env_vars(options: Mapping[str, Any]) -> dict[str, str]:
+    """The environment variables that an options dict adds."""
+    return dict((options.get("runtime_env") or {}).get("env_vars") or {})

@@ -1,0 +1,139 @@
+"""Remote functions: `@remote` on a function makes one of these."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pickle
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from shoal import _options, _shoal
+from shoal._internal import cluster, serialization
+
+_CODE_LIMIT = 100 * 1024 * 1024
+_DEFAULT_MAX_RETRIES = 3
+
+
+class Code:
+    """A function or class as bytes, made when it is first sent, so that it may name what is defined after it."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+        self._bytes: bytes | None = None
+        self._id = 0
+
+    def export(self) -> tuple[int, bytes]:
+        """(FunctionId, bytes)"""
+        if self._bytes is None:
+            data = serialization.dumps_code(self.target)
+            if len(data) > _CODE_LIMIT:
+                raise ValueError(
+                    f"{self.target.__qualname__} takes {len(data) >> 20} MiB when pickled, 100 MiB at most: "
+                    "put large values with put() and pass the references."
+                )
+            self._id = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
+            self._bytes = data
+        return self._id, self._bytes
+
+
+def extras(options: dict[str, Any]) -> bytes:
+    """What the worker has to know about a call beyond its arguments; mostly nothing."""
+    found: dict[str, Any] = {}
+    if options.get("max_calls"):
+        found["max_calls"] = options["max_calls"]
+    classes = options.get("retry_exceptions")
+    if isinstance(classes, (list, tuple)):
+        found["retry_exceptions"] = serialization.dumps_code(tuple(classes))
+    strategy = options.get("scheduling_strategy")
+    group = getattr(strategy, "placement_group", None) or options.get("placement_group")
+    capture = bool(
+        getattr(strategy, "placement_group_capture_child_tasks", None)
+        or options.get("placement_group_capture_child_tasks")
+    )
+    if group is None:
+        from shoal.util.placement_group import captured_placement_group
+
+        group, capture = captured_placement_group(), True
+    if group is not None and group != "default":
+        found["placement_group"] = (group.id, group.bundle_specs, capture)
+    return pickle.dumps(found, 5) if found else b""
+
+
+def register_shape(options: dict[str, Any], amounts: dict[str, float]) -> int:
+    """The shape of an options dict in the current session."""
+    env = {**cluster.inherited_env(), **_options.env_vars(options)}
+    return _shoal.register_shape(amounts, _options.strategy_tuple(options), _options.label_selector(options), env, 0)
+
+
+class _Plan:
+    """Readies a submitter for the current session; kept apart from RemoteFunction so that nothing points in a circle."""
+
+    def __init__(self, code: Code, options: dict[str, Any]) -> None:
+        self.code = code
+        self.options = options
+
+    def __call__(self, submitter: _shoal.Submitter) -> None:
+        cluster.ensure_init()
+        options = self.options
+        function_id, code = self.code.export()
+        retries = options.get("max_retries")
+        num_returns = options.get("num_returns")
+        submitter.configure(
+            shape=register_shape(options, _options.resource_amounts(options, default_cpus=1.0)),
+            function=function_id,
+            code=code,
+            name=options.get("name") or self.code.target.__qualname__,
+            num_returns=1 if num_returns is None else num_returns,
+            max_retries=_DEFAULT_MAX_RETRIES if retries is None else retries,
+            retry_exceptions=bool(options.get("retry_exceptions")),
+            options=extras(options),
+        )
+
+
+class RemoteFunction:
+    """A function that runs on the cluster: `f.remote(x)` returns a reference to f(x)."""
+
+    def __init__(self, code: Code, options: dict[str, Any]) -> None:
+        functools.update_wrapper(self, code.target)
+        self._code = code
+        self._options = options
+        self.remote = _shoal.Submitter(_Plan(code, options))
+
+    def options(self, **options: Any) -> RemoteFunction:
+        """The same function with other options for the calls made through the result."""
+        checked = _options.task_options(options, declaration=False)
+        return RemoteFunction(self._code, _merge(self._options, checked))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        name = self._code.target.__name__
+        raise TypeError(f"A remote function is called by {name}.remote(), not by {name}().")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (remote_function, (self._code.target, self._options))
+
+    def __repr__(self) -> str:
+        return f"RemoteFunction({self._code.target.__qualname__})"
+
+
+def _merge(declared: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    merged = {**declared, **given}
+    # One of the two ways to name a place replaces the other.
+    if "scheduling_strategy" in given and "placement_group" not in given:
+        merged.pop("placement_group", None)
+    if "placement_group" in given and "scheduling_strategy" not in given:
+        merged.pop("scheduling_strategy", None)
+    return merged
+
+
+def remote_function(function: Callable[..., Any], options: dict[str, Any]) -> RemoteFunction:
+    """A remote function of checked options."""
+    if not hasattr(function, "__qualname__"):  # a partial, an object with __call__
+        wrapped = function
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return wrapped(*args, **kwargs)
+
+        call.__name__ = call.__qualname__ = type(function).__name__
+        function = call
+    return RemoteFunction(Code(function), options)

@@ -1,0 +1,200 @@
+"""Placement groups: bundles of resources that are reserved together or not at all.
+
+    group = placement_group([{"CPU": 1}, {"CPU": 1}], strategy="STRICT_SPREAD")
+    shoal.get(group.ready(), timeout=10)
+    f.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, 0)).remote()
+    remove_placement_group(group)
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shoal import _shoal
+from shoal._internal import cluster
+from shoal.exceptions import TaskPlacementGroupRemoved, TaskUnschedulableError
+
+Bundle = dict[str, float]
+
+_STRATEGIES = {"PACK": 0, "SPREAD": 1, "STRICT_PACK": 2, "STRICT_SPREAD": 3}
+_STATES = ("PENDING", "PREPARING", "CREATED", "RESCHEDULING", "REMOVED")
+
+
+class PlacementGroup:
+    """A handle to a placement group; may be passed to tasks and actors."""
+
+    def __init__(self, group_id: str, bundles: Sequence[Bundle]) -> None:
+        self.id = group_id
+        self._bundles = [dict(bundle) for bundle in bundles]
+
+    @property
+    def bundle_specs(self) -> list[Bundle]:
+        """The bundles as they were asked for."""
+        return [dict(bundle) for bundle in self._bundles]
+
+    @property
+    def bundle_count(self) -> int:
+        """How many bundles there are."""
+        return len(self._bundles)
+
+    @property
+    def is_empty(self) -> bool:
+        """True for the handle that names no group."""
+        return not self.id
+
+    def ready(self) -> _shoal.ObjectRef:
+        """A reference that resolves to this group once all bundles are reserved."""
+        from shoal.remote_function import remote_function
+
+        return remote_function(_ready, {"num_cpus": 0, "max_retries": -1}).remote(self)
+
+    def wait(self, timeout_seconds: float = 30) -> bool:
+        """Waits until all bundles are reserved; False if they were not in time. Raises if they never will be."""
+        return _wait(self.id, timeout_seconds)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlacementGroup) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"PlacementGroup({self.id}, {self._bundles})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (PlacementGroup, (self.id, self._bundles))
+
+
+def _ready(group: PlacementGroup) -> PlacementGroup:
+    _wait(group.id, None)
+    return group
+
+
+def _wait(group_id: str, timeout: float | None) -> bool:
+    state, kind, message = _shoal.wait_placement_group(group_id, timeout)
+    name = _STATES[state]
+    if name == "REMOVED":
+        if message and kind not in (0, 11):
+            raise TaskUnschedulableError(message)
+        raise TaskPlacementGroupRemoved(message or f"Placement group {group_id} has been removed.")
+    return name == "CREATED"
+
+
+def _check_bundles(bundles: Any) -> list[Bundle]:
+    if not isinstance(bundles, (list, tuple)) or not bundles:
+        raise ValueError("bundles must be a non-empty list of dicts of resource names and amounts.")
+    for position, bundle in enumerate(bundles):
+        if not isinstance(bundle, Mapping) or not bundle:
+            raise ValueError(f"bundle {position} must be a non-empty dict of resource names and amounts, not {bundle!r}.")
+        for name, amount in bundle.items():
+            number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
+            if not isinstance(name, str) or not number or not math.isfinite(amount) or amount < 0:
+                raise ValueError(f"bundle {position} must have amounts of zero or more, not {name!r}: {amount!r}.")
+        if not any(amount > 0 for amount in bundle.values()):
+            raise ValueError(f"bundle {position} must ask for something, not {bundle!r}.")
+    return [dict(bundle) for bundle in bundles]
+
+
+def placement_group(
+    bundles: list[Bundle],
+    strategy: str = "PACK",
+    name: str = "",
+    lifetime: str | None = None,
+    _soft_target_node_id: str | None = None,
+    bundle_label_selector: list[dict[str, str]] | None = None,
+) -> PlacementGroup:
+    """Reserves bundles, all or none; returns at once. See `PlacementGroup.ready` and `wait`."""
+    checked = _check_bundles(bundles)
+    if strategy not in _STRATEGIES:
+        raise ValueError(f"strategy must be one of {', '.join(_STRATEGIES)}, not {strategy!r}.")
+    if lifetime not in (None, "detached"):
+        raise ValueError(f'lifetime must be None or "detached", not {lifetime!r}.')
+    if bundle_label_selector is not None and len(bundle_label_selector) != len(checked):
+        raise ValueError(f"bundle_label_selector must have one dict per bundle ({len(checked)}).")
+    cluster.ensure_init()
+    group_id = _shoal.create_placement_group(
+        [{key: float(amount) for key, amount in bundle.items()} for bundle in checked],
+        _STRATEGIES[strategy],
+        name,
+        lifetime == "detached",
+        bundle_label_selector or [],
+    )
+    return PlacementGroup(group_id, checked)
+
+
+def remove_placement_group(placement_group: PlacementGroup) -> None:
+    """Gives the bundles back. What runs in them is stopped, what waits for them fails."""
+    if not isinstance(placement_group, PlacementGroup):
+        raise TypeError(f"remove_placement_group takes a PlacementGroup, not {type(placement_group).__name__}.")
+    cluster.ensure_init()
+    _shoal.remove_placement_group(placement_group.id)
+
+
+def placement_group_table(placement_group: PlacementGroup | None = None) -> dict[str, Any]:
+    """State of one group, or of all by id."""
+    cluster.ensure_init()
+    rows = json.loads(_shoal.list_state("placement_groups", ""))
+    table = {row.get("placement_group_id", row.get("id", "")): row for row in rows}
+    if placement_group is None:
+        return table
+    row: dict[str, Any] = table.get(placement_group.id, {})
+    return row
+
+
+def get_placement_group(placement_group_name: str) -> PlacementGroup:
+    """The placement group of that name in this namespace."""
+    if not placement_group_name:
+        raise ValueError("get_placement_group needs a name.")
+    deadline = time.monotonic() + 1.0
+    while True:
+        for group_id, row in placement_group_table().items():
+            if row.get("name") == placement_group_name and row.get("state") != "REMOVED":
+                return PlacementGroup(group_id, _bundles_of(row))
+        # The creation may still be on its way from another process.
+        if time.monotonic() > deadline:
+            raise ValueError(f"There is no placement group named {placement_group_name!r} in this cluster.")
+        time.sleep(0.02)
+
+
+def _bundles_of(row: Mapping[str, Any]) -> list[Bundle]:
+    bundles: Any = row.get("bundles", [])
+    if isinstance(bundles, Mapping):
+        bundles = list(bundles.values())
+    return [dict(bundle.get("resources", bundle)) for bundle in bundles]
+
+
+# What runs now: (group, whether children run in it too). Set by the worker around each task.
+_current: contextvars.ContextVar[tuple[PlacementGroup | None, bool]] = contextvars.ContextVar(
+    "shoal_placement_group", default=(None, False)
+)
+_of_actor: tuple[PlacementGroup | None, bool] = (None, False)
+
+
+def enter_placement_group(group: PlacementGroup | None, capture: bool, for_actor: bool = False) -> None:
+    """Called by the worker before a task runs, and once for an actor."""
+    global _of_actor
+    if for_actor:
+        _of_actor = (group, capture)
+    else:
+        _current.set((group, capture))
+
+
+def _here() -> tuple[PlacementGroup | None, bool]:
+    here = _current.get()
+    return here if here[0] is not None else _of_actor
+
+
+def get_current_placement_group() -> PlacementGroup | None:
+    """The group in which the calling task or actor runs, or None."""
+    return _here()[0]
+
+
+def captured_placement_group() -> PlacementGroup | None:
+    """The group in which children of the calling task run unless told otherwise."""
+    group, capture = _here()
+    return group if capture else None
