@@ -1,0 +1,26 @@
+"""A C++ project outside the tree finds an installed Shoal, builds and runs."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+
+from shoal._internal.launch import find_binary
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def test_a_project_outside_the_tree_builds_and_runs(tmp_path: pathlib.Path) -> None:
+    binary = pathlib.Path(find_binary()).resolve()
+    build = binary.parent.parent.parent
+    subprocess.run(["cmake", "--install", str(build), "--prefix", str(tmp_path / "shoal")], check=True, capture_output=True)
+    configure = ["cmake", "-S", str(ROOT / "examples/outside"), "-B", str(tmp_path / "build"), "-G", "Ninja",
+                 f"-DCMAKE_PREFIX_PATH={tmp_path / 'shoal'}", "-DCMAKE_BUILD_TYPE=Release"]
+    subprocess.run(configure, check=True, capture_output=True)
+    built = subprocess.run(["cmake", "--build", str(tmp_path / "build")], check=False, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout[-3000:]
+    done = subprocess.run([str(tmp_path / "build/outside")], check=False, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "SHOAL_BINARY": str(binary)})
+    assert done.returncode == 0, done.stderr
+    assert "100000 tasks" in done.stdout and "100000 actor calls" in done.stdout
