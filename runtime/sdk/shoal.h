@@ -1,5 +1,5 @@
 // The C++ SDK of Shoal: start here. One include gives tasks (task.h), actors (actor.h), references, Put, Get, Wait
-// and Cancel (object_ref.h), values (serialize.h) and errors (errors.h).
+// and Cancel (object_ref.h), placement groups (placement_group.h), values (serialize.h) and errors (errors.h).
 //
 //   int Square(int x) { return x * x; }
 //
@@ -17,6 +17,7 @@
 #include "runtime/sdk/actor.h"
 #include "runtime/sdk/errors.h"
 #include "runtime/sdk/object_ref.h"
+#include "runtime/sdk/placement_group.h"
 #include "runtime/sdk/runtime.h"
 #include "runtime/sdk/serialize.h"
 #include "runtime/sdk/task.h"
