@@ -17,8 +17,9 @@ namespace {
 
 // Larger copies let other Python threads run.
 constexpr uint64_t kCopyWithoutGil = 1 << 20;
-// How often a main thread that waits looks for Ctrl-C.
+// How often a main thread that waits looks for Ctrl-C, and in a worker for a cancellation that came just before it slept.
 constexpr Duration kSignalSlice = 100ms;
+constexpr Duration kWorkerSignalSlice = 5s;
 
 absl::flat_hash_map<ShapeId, Shape>* shapes = nullptr;
 
@@ -50,13 +51,14 @@ bool ParseTimeout(PyObject* object, std::optional<Duration>* timeout) {
 template <class Wait>
 std::optional<absl::Status> WaitInSlices(std::optional<Duration> timeout, Wait wait) {
   using Clock = std::chrono::steady_clock;
-  const bool sliced = !session.is_worker && IsMainThread();
+  const bool sliced = IsMainThread();
+  const Duration longest = session.is_worker ? kWorkerSignalSlice : kSignalSlice;
   const auto deadline = Clock::now() + timeout.value_or(Duration::zero());
   for (;;) {
     std::optional<Duration> slice;
     if (timeout) slice = std::max(Duration::zero(), std::chrono::duration_cast<Duration>(deadline - Clock::now()));
-    const bool last = slice && (!sliced || *slice <= kSignalSlice);
-    if (sliced && !last) slice = kSignalSlice;
+    const bool last = slice && (!sliced || *slice <= longest);
+    if (sliced && !last) slice = longest;
     absl::Status status;
     {
       WithoutGil unlocked;

@@ -35,7 +35,8 @@ void SetHook(const std::string& name, py::object callable) {
       {"cloud_dumps", &hooks.cloud_dumps},       {"plain_dumps", &hooks.plain_dumps},
       {"loads", &hooks.loads},                   {"error_from_info", &hooks.error_from_info},
       {"error_from_status", &hooks.error_from_status}, {"await_ref", &hooks.await_ref},
-      {"ref_future", &hooks.ref_future},         {"ensure_init", &hooks.ensure_init},
+      {"ref_future", &hooks.ref_future},         {"as_future", &hooks.as_future},
+      {"ensure_init", &hooks.ensure_init},
   };
   for (const auto& [known_name, slot] : known) {
     if (name == known_name) {
@@ -83,6 +84,17 @@ void Disconnect() {
   ForgetShapes();
   WithoutGil unlocked;
   core.reset();
+}
+
+// In a forked child: the connection belongs to the parent. It is leaked, because its threads and locks are not here.
+void ForgetConnection() {
+  if (session.core == nullptr) return;
+  new std::shared_ptr<io::CoreProcess>(std::move(session.core));
+  session.core = nullptr;
+  session.is_worker = false;
+  ++session.generation;
+  ++configuration_epoch;
+  ForgetShapes();
 }
 
 py::dict Identity() {
@@ -231,6 +243,7 @@ PYBIND11_MODULE(_shoal, m) {
   m.def("connect", &Connect, py::kw_only(), py::arg("socket"), py::arg("is_worker"), py::arg("worker"),
         py::arg("job"), py::arg("namespace"), py::arg("entrypoint"), py::arg("env_vars"));
   m.def("disconnect", &Disconnect);
+  m.def("forget_connection", &ForgetConnection);
   m.def("connected", [] { return session.core != nullptr; });
   m.def("identity", &Identity);
   m.def("reconfigure", [] { ++configuration_epoch; });

@@ -88,12 +88,14 @@ PyObject* Reduce(PyObject* object, PyObject*) {
 
 PyObject* Await(PyObject* object) { return PyObject_CallOneArg(hooks.await_ref, object); }
 PyObject* Future(PyObject* object, PyObject*) { return PyObject_CallOneArg(hooks.ref_future, object); }
+PyObject* AsFuture(PyObject* object, PyObject*) { return PyObject_CallOneArg(hooks.as_future, object); }
 
 PyMethodDef methods[] = {
     {"hex", Hex, METH_NOARGS, "The object's id as 32 hex digits."},
     {"binary", Binary, METH_NOARGS, "The object's id as 16 bytes."},
     {"is_nil", IsNil, METH_NOARGS, "True for the id that names no object."},
     {"future", Future, METH_NOARGS, "A concurrent.futures.Future of the value."},
+    {"as_future", AsFuture, METH_NOARGS, "An asyncio.Future of the value, of the running event loop."},
     {"__reduce__", Reduce, METH_NOARGS, nullptr},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "ObjectRef[T], for type hints."},
     {nullptr, nullptr, 0, nullptr},

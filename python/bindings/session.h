@@ -75,6 +75,7 @@ struct Hooks {
   PyObject* error_from_status = nullptr;  // (code, message) -> exception
   PyObject* await_ref = nullptr;          // (ref) -> iterator, for ObjectRef.__await__
   PyObject* ref_future = nullptr;         // (ref) -> concurrent.futures.Future
+  PyObject* as_future = nullptr;          // (ref) -> asyncio.Future of the running loop
   PyObject* ensure_init = nullptr;        // () -> None: starts or joins a cluster if there is none yet
   PyObject* ndarray_type = nullptr;       // numpy.ndarray once numpy has been imported
 };
@@ -95,6 +96,7 @@ struct RunningTask {
   uint32_t attempt = 0;
   ActorId actor;
   const TaskSpec* spec = nullptr;
+  bool cancelled = false;  // and has been told so
 };
 extern thread_local RunningTask running_task;
 

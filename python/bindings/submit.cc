@@ -338,10 +338,8 @@ PyObject* GetActorByName(PyObject*, PyObject* args) {
   }
   if (!reply.ok()) return RaiseStatus(reply.status());
   if (reply->error) return RaiseErrorInfo(reply->error);
-  core->RegisterActorHandle(reply->actor, {}, reply->max_task_retries, -1);
-  Ref actor(NewActorCore(reply->actor, Ref(), -1));
   const std::string_view handle = reply->handle.view();
-  return Py_BuildValue("(Oy#)", actor.get(), handle.data(), static_cast<Py_ssize_t>(handle.size()));
+  return Py_BuildValue("(sy#)", reply->actor.Hex().c_str(), handle.data(), static_cast<Py_ssize_t>(handle.size()));
 }
 
 bool AddSubmitTypes(PyObject* module) {

@@ -26,7 +26,7 @@ extern PyTypeObject actor_core_type;
 PyObject* CreateActor(PyObject* module, PyObject* args, PyObject* keywords);
 // actor_core(actor_id, life, max_task_retries, max_pending_calls) -> ActorCore, for a handle that came from elsewhere
 PyObject* MakeActorCore(PyObject* module, PyObject* args);
-// get_actor(name, namespace) -> (ActorCore, handle bytes)
+// get_actor(name, namespace) -> (actor id, handle bytes)
 PyObject* GetActorByName(PyObject* module, PyObject* args);
 
 bool AddSubmitTypes(PyObject* module);

@@ -51,7 +51,7 @@ extern PyTypeObject task_type;
 class Running {
  public:
   explicit Running(const TaskSpec& spec) : saved_(running_task), main_(IsMainThread()) {
-    running_task = {spec.id, spec.attempt, spec.actor, &spec};
+    running_task = {spec.id, spec.attempt, spec.actor, &spec, false};
     if (main_) SetMain(spec.id);
   }
   ~Running() {
@@ -101,7 +101,7 @@ std::vector<io::NewValue> Errors(const TaskSpec& spec, ErrorInfo error) {
 struct Failure {
   ErrorInfo error;
   bool final = false;    // not to be retried
-  bool exits = false;    // exit_actor(): no error at all, the worker leaves
+  bool exits = false;    // exit_actor(): the worker leaves
 };
 
 Failure DescribeError(PyObject* handler, const TaskSpec& spec) {
@@ -139,10 +139,7 @@ void EncodeNone(io::NewValue* result) {
 
 void FinishWithError(PyObject* handler, const TaskSpec& spec, bool exiting) {
   Failure failure = DescribeError(handler, spec);
-  if (!failure.exits) return Finish(spec, Errors(spec, std::move(failure.error)), exiting, failure.final);
-  std::vector<io::NewValue> results(std::max<uint32_t>(spec.num_returns, 1));
-  for (io::NewValue& result : results) EncodeNone(&result);
-  Finish(spec, std::move(results), /*exiting=*/true, false);
+  Finish(spec, Errors(spec, std::move(failure.error)), exiting || failure.exits, failure.final);
 }
 
 // The values that a task of several results returned, or null with a Python error set.
@@ -224,6 +221,16 @@ PyObject* NewTask(io::AssignedTask&& assigned) {
 }
 
 PyObject* handler_object = nullptr;  // what run_worker was given
+ResourceSet* actor_resources = nullptr;  // of the actor in this process, if it is one
+
+PyObject* ToDict(const StringMap& map) {
+  Ref dict(PyDict_New());
+  for (const auto& [key, text] : map) {
+    Ref value(PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size())));
+    if (!dict || !value || PyDict_SetItemString(dict.get(), key.c_str(), value.get()) < 0) return nullptr;
+  }
+  return dict.release();
+}
 
 // ---- the loop
 
@@ -271,6 +278,7 @@ class Loop {
 
   // The handler answers with the instance if its calls may run right here, with None if it wants them dispatched.
   bool Create(io::AssignedTask* assigned) {
+    if (const ActorSpec* actor = assigned->task.actor.get()) actor_resources = new ResourceSet(actor->shape.resources);
     Ref task(NewTask(std::move(*assigned)));
     if (!task) return false;
     Ref instance(PyObject_CallMethod(handler_, "create", "O", task.get()));
@@ -322,6 +330,7 @@ PyObject* RunWorker(PyObject*, PyObject* handler) {
   Py_XSETREF(handler_object, handler);
   // Never destroyed: its functions may be needed by threads that outlive the loop.
   auto* loop = new Loop(handler);
+  uint64_t assignment = 0;
   for (;;) {
     io::AssignedTask assigned;
     bool more = false;
@@ -331,6 +340,11 @@ PyObject* RunWorker(PyObject*, PyObject* handler) {
     }
     if (!more) Py_RETURN_NONE;
     if (PyErr_CheckSignals() < 0) return nullptr;
+    if (const uint64_t current = core->AssignmentVersion(); current != assignment) {
+      assignment = current;
+      Ref env_vars(ToDict(core->Assignment().env_vars));
+      if (!env_vars || !Ref(PyObject_CallMethod(handler, "assigned", "O", env_vars.get()))) return nullptr;
+    }
     if (!loop->Run(&assigned)) return nullptr;
   }
 }
@@ -530,7 +544,28 @@ PyObject* SetCancelSignal(PyObject*, PyObject* args) {
 // cancel_requested() -> True once if the task that runs in this thread has been cancelled
 PyObject* CancelRequested(PyObject*, PyObject*) {
   std::lock_guard<std::mutex> lock(interrupts().mutex);
-  return PyBool_FromLong(running_task.id && interrupts().cancelled.erase(running_task.id) > 0);
+  if (!running_task.id || interrupts().cancelled.erase(running_task.id) == 0) Py_RETURN_FALSE;
+  running_task.cancelled = true;
+  Py_RETURN_TRUE;
+}
+
+// is_cancelled() -> True if the running task has been cancelled, however often it is asked
+PyObject* IsCancelled(PyObject*, PyObject*) {
+  const TaskId id = CurrentTaskId();
+  std::lock_guard<std::mutex> lock(interrupts().mutex);
+  return PyBool_FromLong(running_task.cancelled || (id && interrupts().cancelled.contains(id)));
+}
+
+// assigned_resources() -> {name: amount} of the running task or of the actor; empty elsewhere
+PyObject* AssignedResources(PyObject*, PyObject*) {
+  Ref dict(PyDict_New());
+  if (!dict || !session.is_worker || session.core == nullptr) return dict.release();
+  const ResourceSet held = actor_resources != nullptr ? *actor_resources : session.core->Assignment().resources;
+  for (const auto& [name, steps] : held.amounts()) {
+    Ref amount(PyFloat_FromDouble(static_cast<double>(steps) / ResourceSet::kStepsPerUnit));
+    if (!amount || PyDict_SetItemString(dict.get(), name.c_str(), amount.get()) < 0) return nullptr;
+  }
+  return dict.release();
 }
 
 }  // namespace
@@ -552,8 +587,11 @@ bool IsMainThread() {
 }
 
 bool RaiseIfCancelled() {
-  std::lock_guard<std::mutex> lock(interrupts().mutex);
-  if (!running_task.id || interrupts().cancelled.erase(running_task.id) == 0) return false;
+  {
+    std::lock_guard<std::mutex> lock(interrupts().mutex);
+    if (!running_task.id || interrupts().cancelled.erase(running_task.id) == 0) return false;
+  }
+  running_task.cancelled = true;
   // The Python side may have aimed the same error at this thread; once is enough.
   PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), nullptr);
   PyErr_SetString(cancelled_class != nullptr ? cancelled_class : PyExc_RuntimeError, "The task was cancelled.");
@@ -584,6 +622,8 @@ PyMethodDef worker_methods[] = {
     {"set_concurrency", SetConcurrency, METH_VARARGS, "set_concurrency(max_concurrency, groups)"},
     {"next_interrupt", NextInterrupt, METH_NOARGS, "Blocks until a task outside of the main thread is cancelled."},
     {"set_cancel_signal", SetCancelSignal, METH_VARARGS, "set_cancel_signal(number, exception_class)"},
+    {"is_cancelled", IsCancelled, METH_NOARGS, "True if the running task has been cancelled."},
+    {"assigned_resources", AssignedResources, METH_NOARGS, "What the running task or the actor holds, as a dict."},
     {"cancel_requested", CancelRequested, METH_NOARGS, "True once if the running task has been cancelled."},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -1,7 +1,7 @@
 """Options of tasks, actors and methods: which there are, what they mean, and what is wrong with a bad one.
 
-Everything is checked where the option is written, not when the first call is made; every complaint is one sentence that says
-what to write instead.
+Everything is checked where the option is written, not when the first call is made; every complaint is one sentence that
+says what to write instead.
 """
 
 from __future__ import annotations
@@ -36,10 +36,20 @@ def _quantity(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be 0 or at least {_STEP}, not {value}.")
 
 
+def check_amount(name: str, value: Any) -> None:
+    """An amount of a resource that a runtime is to have."""
+    _quantity(name, value)
+
+
+def check_resources(name: str, value: Any) -> None:
+    """Custom resources, by name."""
+    _resources(name, value)
+
+
 def _gpu_quantity(name: str, value: Any) -> None:
     _quantity(name, value)
     if value is not None and value > 1 and float(value) != int(value):
-        raise ValueError(f"{name} above 1 must be a whole number, not {value}, because a task cannot use part of a GPU twice.")
+        raise ValueError(f"{name} above 1 must be a whole number, not {value}: only one GPU can be shared.")
 
 
 def _count(minimum: int) -> Callable[[str, Any], None]:
@@ -57,7 +67,7 @@ def _count(minimum: int) -> Callable[[str, Any], None]:
 
 def _num_returns(name: str, value: Any) -> None:
     if value in ("dynamic", "streaming"):
-        raise ValueError(f'{name}="{value}" is not supported: return a list, or put each item and return the references.')
+        raise ValueError(f'{name}="{value}" is not supported: return a list, or put the items and return references.')
     _count(0)(name, value)
 
 

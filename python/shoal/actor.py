@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from shoal import _options, _shoal
 from shoal._internal import cluster
-from shoal.exceptions import AsyncioActorExit
+from shoal.exceptions import AsyncioActorExit, NameTakenError
 from shoal.remote_function import Code, extras, register_shape
 
 _ASYNC_MAX_CONCURRENCY = 1000
@@ -50,10 +50,16 @@ def is_asyncio(cls: type) -> bool:
     )
 
 
+# class name, options by method, max_task_retries, max_pending_calls
+_MetaTuple = tuple[str, dict[str, dict[str, Any]], int, int]
+
+
 class ActorClass:
     """A class whose instances live in processes of their own: `A.remote(...)` starts one."""
 
     def __init__(self, cls: type, options: dict[str, Any], code: Code | None = None) -> None:
+        if not isinstance(cls, type):  # how Python calls it for a subclass
+            raise TypeError("An actor class cannot be subclassed: subclass the plain class and decorate the result.")
         self.__name__ = cls.__name__
         self.__qualname__ = cls.__qualname__
         self.__module__ = cls.__module__
@@ -94,7 +100,10 @@ class ActorClass:
         # As in Ray: without num_cpus an actor needs a free CPU to start and holds none while it lives.
         held = _options.resource_amounts(options, default_cpus=0.0)
         placement = {**held, "CPU": 1.0} if options.get("num_cpus") is None else held
-        meta = _HandleMeta(self.__name__, self._methods, options.get("max_task_retries") or 0)
+        limit = options.get("max_pending_calls")
+        meta = _HandleMeta(
+            self.__name__, self._methods, options.get("max_task_retries") or 0, -1 if limit is None else limit
+        )
         core = _shoal.create_actor(
             args,
             kwargs,
@@ -110,11 +119,25 @@ class ActorClass:
             max_restarts=options.get("max_restarts") or 0,
             max_task_retries=meta.max_task_retries,
             max_concurrency=concurrency,
-            max_pending_calls=-1 if options.get("max_pending_calls") is None else options["max_pending_calls"],
+            max_pending_calls=meta.max_pending_calls,
             options=self._worker_options(asyncio, concurrency),
             handle=pickle.dumps(meta.as_tuple(), 5),
         )
+        if name:
+            return self._registered(core, meta, name, namespace)
         return ActorHandle(core, meta)
+
+    def _registered(self, core: _shoal.ActorCore, meta: _HandleMeta, name: str, namespace: str) -> ActorHandle:
+        """Asks who got the name: it may be another one."""
+        try:
+            found, data = _shoal.get_actor(name, namespace)
+        except ValueError:  # dead already
+            return ActorHandle(core, meta)
+        if found == core.actor_id:
+            return ActorHandle(core, meta)
+        if self._options.get("get_if_exists"):
+            return _rebuild_handle(found, None, pickle.loads(data))
+        raise NameTakenError(f"The name {name!r} is taken by another actor: choose another, or use get_if_exists=True.")
 
     def _worker_options(self, asyncio: bool, concurrency: int) -> bytes:
         data = extras(self._options)
@@ -142,14 +165,17 @@ class ActorClass:
 class _HandleMeta:
     """What a handle knows about its class; travels with the handle and with the actor's name."""
 
-    __slots__ = ("class_name", "max_task_retries", "methods")
+    __slots__ = ("class_name", "max_pending_calls", "max_task_retries", "methods")
 
-    def __init__(self, class_name: str, methods: dict[str, dict[str, Any]], max_task_retries: int) -> None:
+    def __init__(
+        self, class_name: str, methods: dict[str, dict[str, Any]], max_task_retries: int, max_pending_calls: int
+    ) -> None:
         self.class_name = class_name
         self.methods = methods
         self.max_task_retries = max_task_retries
+        self.max_pending_calls = max_pending_calls
 
-    def as_tuple(self) -> tuple[str, dict[str, dict[str, Any]], int]:
+    def as_tuple(self) -> _MetaTuple:
         # Exception classes may be unknown where the handle goes; there True does.
         methods = {
             name: {**options, "retry_exceptions": bool(options["retry_exceptions"])}
@@ -157,7 +183,7 @@ class _HandleMeta:
             else options
             for name, options in self.methods.items()
         }
-        return (self.class_name, methods, self.max_task_retries)
+        return (self.class_name, methods, self.max_task_retries, self.max_pending_calls)
 
 
 class _CallPlan:
@@ -250,10 +276,17 @@ class ActorHandle:
         return f"ActorHandle({self._shoal_meta.class_name}, {self._actor_id})"
 
 
-def _rebuild_handle(
-    actor_id: str, ref: _shoal.ObjectRef | None, meta: tuple[str, dict[str, dict[str, Any]], int]
-) -> ActorHandle:
-    return ActorHandle(_shoal.actor_core(actor_id, ref, meta[2]), _HandleMeta(*meta))
+def _rebuild_handle(actor_id: str, ref: _shoal.ObjectRef[Any] | None, meta: _MetaTuple) -> ActorHandle:
+    known = _HandleMeta(*meta)
+    core = _shoal.actor_core(actor_id, ref, known.max_task_retries, known.max_pending_calls)
+    return ActorHandle(core, known)
+
+
+def handle_of_this_actor() -> ActorHandle:
+    """In an actor: a handle to itself, which does not keep it alive."""
+    from shoal._internal.worker import ActorState
+
+    return _rebuild_handle(ActorState.actor_id, None, pickle.loads(ActorState.handle))
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
@@ -261,8 +294,8 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     if not isinstance(name, str) or not name:
         raise ValueError("get_actor needs the name of an actor.")
     cluster.ensure_init()
-    core, data = _shoal.get_actor(name, namespace or "")
-    return ActorHandle(core, _HandleMeta(*pickle.loads(data)))
+    found, data = _shoal.get_actor(name, namespace or "")
+    return _rebuild_handle(found, None, pickle.loads(data))
 
 
 def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
@@ -274,7 +307,7 @@ def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
 
 
 def exit_actor() -> NoReturn:
-    """Called inside an actor: the current call returns None, then the actor ends for good."""
+    """Called inside an actor: the current call fails with ActorDiedError, and the actor ends for good."""
     if not _shoal.running_task()["actor_id"]:
         raise TypeError("exit_actor is for use inside an actor.")
     raise AsyncioActorExit()

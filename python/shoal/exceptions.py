@@ -1,7 +1,7 @@
 """What can go wrong, under Ray's names.
 
-`ShoalError` is the root (`RayError` is the same class). An error that a task raised arrives as a `TaskError` which is also an
-instance of the class that the task raised, so that both `except TaskError` and `except ValueError` catch it:
+`ShoalError` is the root (`RayError` is the same class). An error that a task raised arrives as a `TaskError` which is
+also an instance of the class that the task raised, so that both `except TaskError` and `except ValueError` catch it:
 
     try:
         shoal.get(parse.remote("x"))
@@ -54,11 +54,11 @@ class TaskError(ShoalError):
         # SystemExit and KeyboardInterrupt stay inside: raised by get they would end the caller.
         if not isinstance(cause, Exception) or isinstance(cause, TaskError):
             return self
-        cause_class = type(cause)
+        cause_class: Any = type(cause)
         combined = _combined_classes.get(cause_class)
         if combined is None:
             try:
-                combined = type(
+                combined = type(  # type: ignore[call-overload]
                     f"TaskError({cause_class.__name__})",
                     (TaskError, cause_class),
                     {"__module__": __name__, "__init__": _init_combined, "__getattr__": _attribute_of_cause},
@@ -67,7 +67,7 @@ class TaskError(ShoalError):
                 return self
             _combined_classes[cause_class] = combined
         try:
-            error = combined.__new__(combined)
+            error: TaskError = combined.__new__(combined)
         except Exception:  # a __new__ that wants arguments of its own
             return self
         TaskError.__init__(error, self.function_name, self.traceback_str, cause, self.cause_text)
@@ -196,7 +196,7 @@ class RuntimeEnvSetupError(ShoalError):
     """The runtime_env of the task or actor could not be set up."""
 
 
-class SystemError(ShoalError):  # noqa: A001 - Ray calls it RaySystemError
+class SystemError(ShoalError):
     """The runtime itself failed."""
 
 

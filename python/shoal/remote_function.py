@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import pickle
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -67,7 +68,7 @@ def register_shape(options: dict[str, Any], amounts: dict[str, float]) -> int:
 
 
 class _Plan:
-    """Readies a submitter for the current session; kept apart from RemoteFunction so that nothing points in a circle."""
+    """Readies a submitter for the current session; apart from RemoteFunction so that nothing points in a circle."""
 
     def __init__(self, code: Code, options: dict[str, Any]) -> None:
         self.code = code
@@ -76,9 +77,14 @@ class _Plan:
     def __call__(self, submitter: _shoal.Submitter) -> None:
         cluster.ensure_init()
         options = self.options
-        function_id, code = self.code.export()
         retries = options.get("max_retries")
         num_returns = options.get("num_returns")
+        if num_returns is None and inspect.isgeneratorfunction(self.code.target):
+            raise ValueError(
+                f"{self.code.target.__qualname__} is a generator, which needs num_returns (how many values it yields): "
+                "streams of results are not supported."
+            )
+        function_id, code = self.code.export()
         submitter.configure(
             shape=register_shape(options, _options.resource_amounts(options, default_cpus=1.0)),
             function=function_id,

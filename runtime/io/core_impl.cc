@@ -187,6 +187,9 @@ void CoreProcess::Impl::ForLanguage(Message&& message) {
     replies_[state->request] = std::move(message);
   } else if (auto* created = std::get_if<ObjectCreated>(&message)) {
     replies_[created->request] = std::move(message);
+  } else if (auto* lease = std::get_if<AssignLease>(&message)) {
+    assignment_ = std::move(*lease);
+    assignment_version_.fetch_add(1, std::memory_order_release);
   }
 }
 

@@ -85,6 +85,8 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   std::unique_ptr<CoreLinks> links_;
   std::deque<std::pair<Address, Message>> to_self_;
   std::deque<AssignedTask> assigned_;
+  AssignLease assignment_;
+  std::atomic<uint64_t> assignment_version_ = 0;  // written with the mutex held
   absl::flat_hash_map<RequestId, Message> replies_;
   absl::flat_hash_map<PlacementGroupId, PlacementGroupUpdate> groups_;
   std::multimap<ObjectId, std::function<void()>> on_ready_;

@@ -366,6 +366,13 @@ void CoreProcess::SetConcurrency(int32_t max_concurrency, std::vector<std::pair<
   impl_->machine_->SetConcurrency(max_concurrency, std::move(groups));
 }
 
+AssignLease CoreProcess::Assignment() {
+  Impl::Lock lock(impl_->mutex_);
+  return impl_->assignment_;
+}
+
+uint64_t CoreProcess::AssignmentVersion() const { return impl_->assignment_version_.load(std::memory_order_acquire); }
+
 void CoreProcess::OnInterrupt(std::function<void(TaskId)> interrupt) {
   Impl::Lock lock(impl_->mutex_);
   impl_->on_interrupt_ = std::move(interrupt);

@@ -161,6 +161,9 @@ class CoreProcess {
   void FinishTask(const TaskSpec& spec, std::vector<NewValue> results, bool worker_exiting, bool final = false);
   // Actors, before the creation task finishes: calls at once, outside of groups and in each group.
   void SetConcurrency(int32_t max_concurrency, std::vector<std::pair<std::string, int32_t>> groups);
+  // What this worker was given last (lease, environment, resources), and a number that grows with each.
+  AssignLease Assignment();
+  uint64_t AssignmentVersion() const;
   // Called, from some thread and with no lock held, when a running task is cancelled.
   void OnInterrupt(std::function<void(TaskId)> interrupt);
   // Called with lines that workers of this job printed.

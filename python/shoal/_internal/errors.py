@@ -7,6 +7,7 @@ import pickle
 import traceback
 import types
 
+from shoal import _shoal
 from shoal import exceptions as ex
 
 
@@ -94,6 +95,10 @@ def from_status(code: int, message: str) -> BaseException:
     if code == _ALREADY_EXISTS:
         return ex.NameTakenError(message)
     return ex.SystemError(message)
+
+
+_shoal.set_hook("error_from_info", from_info)
+_shoal.set_hook("error_from_status", from_status)
 
 
 def describe(error: BaseException, function_name: str) -> tuple[int, str, bytes]:

@@ -7,7 +7,7 @@ import copyreg
 import io
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 
@@ -25,10 +25,10 @@ def _reduce_memoryview(view: memoryview) -> tuple[Any, ...]:
     return _rebuild_memoryview, (pickle.PickleBuffer(contiguous), None if flat else (view.format, view.shape))
 
 
-class Pickler(cloudpickle.Pickler):
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle's, which alone would turn a memoryview into bytes."""
 
-    dispatch_table = collections.ChainMap(
+    dispatch_table: ClassVar[Any] = collections.ChainMap(
         {memoryview: _reduce_memoryview}, cloudpickle.Pickler._dispatch_table, copyreg.dispatch_table
     )
 
@@ -51,7 +51,7 @@ def dumps_code(target: Any) -> bytes:
         return dumps(target, 5)
     except Exception as error:
         name = getattr(target, "__qualname__", repr(target))
-        raise TypeError(f"{name} cannot be sent to a worker because it refers to what cannot be pickled: {error}") from error
+        raise TypeError(f"{name} cannot be sent to a worker, as it needs what cannot be pickled: {error}") from error
 
 
 def loads_code(data: bytes) -> Any:

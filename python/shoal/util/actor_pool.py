@@ -18,13 +18,13 @@ class ActorPool:
 
     def __init__(self, actors: Iterable[Any]) -> None:
         self._idle: deque[Any] = deque(actors)
-        self._running: dict[shoal.ObjectRef, tuple[int, Any]] = {}
-        self._by_index: dict[int, shoal.ObjectRef] = {}
+        self._running: dict[shoal.ObjectRef[Any], tuple[int, Any]] = {}
+        self._by_index: dict[int, shoal.ObjectRef[Any]] = {}
         self._next_task = 0
         self._next_return = 0
-        self._waiting: deque[tuple[Callable[[Any, Any], shoal.ObjectRef], Any]] = deque()
+        self._waiting: deque[tuple[Callable[[Any, Any], shoal.ObjectRef[Any]], Any]] = deque()
 
-    def map(self, fn: Callable[[Any, Any], shoal.ObjectRef], values: Iterable[Any]) -> Iterator[Any]:
+    def map(self, fn: Callable[[Any, Any], shoal.ObjectRef[Any]], values: Iterable[Any]) -> Iterator[Any]:
         """Results of fn(actor, value) in the order of the values."""
         self._drop_unread()
         for value in values:
@@ -36,7 +36,7 @@ class ActorPool:
 
         return results()
 
-    def map_unordered(self, fn: Callable[[Any, Any], shoal.ObjectRef], values: Iterable[Any]) -> Iterator[Any]:
+    def map_unordered(self, fn: Callable[[Any, Any], shoal.ObjectRef[Any]], values: Iterable[Any]) -> Iterator[Any]:
         """Results of fn(actor, value) as they come."""
         self._drop_unread()
         for value in values:
@@ -57,7 +57,7 @@ class ActorPool:
             except Exception:  # a result nobody asked for may be an error
                 continue
 
-    def submit(self, fn: Callable[[Any, Any], shoal.ObjectRef], value: Any) -> None:
+    def submit(self, fn: Callable[[Any, Any], shoal.ObjectRef[Any]], value: Any) -> None:
         """Runs fn(actor, value) on the next actor that is free."""
         if not self._idle:
             self._waiting.append((fn, value))
@@ -100,7 +100,7 @@ class ActorPool:
             return None
         return self._take(ready[0])
 
-    def _take(self, ref: shoal.ObjectRef) -> Any:
+    def _take(self, ref: shoal.ObjectRef[Any]) -> Any:
         index, actor = self._running.pop(ref)
         del self._by_index[index]
         self._return_actor(actor)

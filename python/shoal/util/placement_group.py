@@ -47,11 +47,12 @@ class PlacementGroup:
         """True for the handle that names no group."""
         return not self.id
 
-    def ready(self) -> _shoal.ObjectRef:
+    def ready(self) -> _shoal.ObjectRef[PlacementGroup]:
         """A reference that resolves to this group once all bundles are reserved."""
         from shoal.remote_function import remote_function
 
-        return remote_function(_ready, {"num_cpus": 0, "max_retries": -1}).remote(self)
+        ref: _shoal.ObjectRef[PlacementGroup] = remote_function(_ready, {"num_cpus": 0, "max_retries": -1}).remote(self)
+        return ref
 
     def wait(self, timeout_seconds: float = 30) -> bool:
         """Waits until all bundles are reserved; False if they were not in time. Raises if they never will be."""
@@ -90,7 +91,7 @@ def _check_bundles(bundles: Any) -> list[Bundle]:
         raise ValueError("bundles must be a non-empty list of dicts of resource names and amounts.")
     for position, bundle in enumerate(bundles):
         if not isinstance(bundle, Mapping) or not bundle:
-            raise ValueError(f"bundle {position} must be a non-empty dict of resource names and amounts, not {bundle!r}.")
+            raise ValueError(f"bundle {position} must be a non-empty dict of names and amounts, not {bundle!r}.")
         for name, amount in bundle.items():
             number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
             if not isinstance(name, str) or not number or not math.isfinite(amount) or amount < 0:

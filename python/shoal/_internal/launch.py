@@ -1,0 +1,163 @@
+"""Finds the program `shoal` and runs it for a driver that wants a runtime of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import IO, Any
+
+from shoal import _shoal
+
+_READY_TIMEOUT = 60.0
+
+
+def find_binary() -> str:
+    """$SHOAL_BINARY, the one in this package, the one of the build tree around the extension, or the one in $PATH."""
+    named = os.environ.get("SHOAL_BINARY")
+    if named:
+        return named
+    package = pathlib.Path(__file__).resolve().parent.parent / "bin" / "shoal"
+    extension = _shoal.__file__
+    built = pathlib.Path(extension).parents[2] / "runtime" / "bin" / "shoal"
+    for candidate in (package, built):
+        if os.access(candidate, os.X_OK) and candidate.is_file():
+            return str(candidate)
+    found = shutil.which("shoal")
+    # The console script of the same name would only look for the program again.
+    if found and not _is_console_script(found):
+        return found
+    raise FileNotFoundError("The program `shoal` was not found: set SHOAL_BINARY to its path.")
+
+
+def _is_console_script(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == b"#!"
+
+
+def main() -> None:
+    """The console script `shoal`: becomes the program of that name."""
+    try:
+        binary = find_binary()
+    except FileNotFoundError as error:
+        sys.exit(str(error))
+    os.environ.setdefault("SHOAL_PYTHON", sys.executable)
+    os.execv(binary, [binary, *sys.argv[1:]])
+
+
+class LocalRuntime:
+    """A head and a raylet on this machine that end with this process, or by stop()."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._command = [find_binary(), *_arguments(options)]
+        self.info: dict[str, Any] = {}
+        ready_read, ready_write = os.pipe()
+        life_read, self._life = os.pipe()
+        with tempfile.TemporaryFile() as errors:
+            try:
+                command = [*self._command, "--ready-fd", str(ready_write), "--life-fd", str(life_read)]
+                # A session of its own, so that Ctrl-C reaches the driver alone.
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    pass_fds=(ready_write, life_read),
+                    start_new_session=True,
+                )
+            except BaseException:
+                for descriptor in (ready_write, life_read, ready_read, self._life):
+                    os.close(descriptor)
+                raise
+            os.close(ready_write)
+            os.close(life_read)
+            try:
+                with os.fdopen(ready_read, "rb", buffering=0) as ready:
+                    self.info = json.loads(_read_line(ready))
+            except (OSError, ValueError):
+                self.stop()
+                raise RuntimeError(self._failure(errors)) from None
+            except BaseException:  # Ctrl-C while it starts
+                self.stop()
+                raise
+
+    def _failure(self, errors: IO[bytes]) -> str:
+        errors.seek(0)
+        lines = errors.read().decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"it ended with status {self._process.returncode} and said nothing"
+        return f"{' '.join(self._command)} did not start a runtime: {reason}"
+
+    @property
+    def raylet_socket(self) -> str:
+        """Where drivers connect."""
+        return str(self.info["raylet_socket"])
+
+    def stop(self) -> None:
+        """Ends everything that was started and waits for the end."""
+        if self._life >= 0:
+            os.close(self._life)
+            self._life = -1
+        self._process.wait()
+
+    def abandon(self) -> None:
+        """In a forked child: the runtime belongs to the parent and must not outlive it because of this process."""
+        with contextlib.suppress(OSError):
+            os.close(self._life)
+        self._life = -1
+
+
+def _read_line(ready: IO[bytes]) -> bytes:
+    line = b""
+    deadline = time.monotonic() + _READY_TIMEOUT
+    while not line.endswith(b"\n"):
+        readable, _, _ = select.select([ready], [], [], max(deadline - time.monotonic(), 0))
+        if not readable:
+            raise OSError("not ready in time")
+        part = ready.read(65536)
+        if not part:
+            raise OSError("it ended before it was ready")
+        line += part
+    return line
+
+
+def _arguments(options: Mapping[str, Any]) -> list[str]:
+    arguments = ["start", "--head", "--local", "--python", sys.executable]
+    for option in ("num_cpus", "num_gpus", "object_store_memory"):
+        value = options.get(option)
+        if value is not None:
+            text = str(int(value)) if float(value) == int(value) else repr(float(value))
+            arguments += [f"--{option.replace('_', '-')}", text]
+    if options.get("resources"):
+        arguments += ["--resources", json.dumps(dict(options["resources"]))]
+    if options.get("labels"):
+        arguments += ["--labels", ",".join(f"{key}={value}" for key, value in options["labels"].items())]
+    return arguments
+
+
+def resolve_address(address: str) -> str:
+    """The raylet's socket that an address means: itself, or raylet.sock in a runtime directory."""
+    if os.path.isdir(address):
+        return os.path.join(address, "raylet.sock")
+    if os.path.exists(address):
+        return address
+    if ":" in address and "/" not in address:
+        raise ValueError(
+            f"init() joins a raylet of this machine, not {address!r} itself: start one first with "
+            f"`shoal start --address {address} --token TOKEN` (see `shoal token create`), then call "
+            'init(address="auto").'
+        )
+    raise ConnectionError(f"There is no raylet at {address!r}: start one with `shoal start`, or leave the address out.")
+
+
+def default_runtime_directory() -> str:
+    """Where `shoal start` puts a runtime unless told otherwise."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    return os.path.join(base, "shoal") if base else os.path.join("/tmp", f"shoal-{os.getuid()}")

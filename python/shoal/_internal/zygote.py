@@ -1,0 +1,133 @@
+"""The process that workers are forked from: Python with all imports done, one thread, no connection.
+
+    PYTHON -m shoal._internal.zygote      with a SOCK_SEQPACKET unix socket as descriptor 3
+
+A request is one datagram of JSON, {"worker": hex, "job": hex, "socket": path, "env": {...}}, with two descriptors: the
+new worker's stdout and stderr. The answer is {"worker": hex, "pid": N} or {"worker": hex, "error": text}. The worker is
+a grandchild: the process between ends at once, so that the worker's parent is the raylet. End of file ends the zygote.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+_DESCRIPTOR = 3
+_MAX_REQUEST = 1 << 20
+# Keeps libraries from starting threads when they are imported: a fork would lose them.
+_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def _import_all() -> None:
+    saved = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
+    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))
+    import asyncio  # noqa: F401
+    import ctypes  # noqa: F401
+    import traceback  # noqa: F401
+
+    import cloudpickle  # noqa: F401
+
+    import shoal._internal.worker  # noqa: F401
+
+    try:
+        import numpy  # noqa: F401
+    except ImportError:
+        pass
+    for name, value in saved.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+def _become_worker(request: dict[str, Any], descriptors: list[int]) -> None:
+    for target, source in ((1, descriptors[0]), (2, descriptors[1])):
+        os.dup2(source, target)
+    for descriptor in (*descriptors, _DESCRIPTOR):
+        if descriptor > 2:
+            os.close(descriptor)
+    os.setpgid(0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed()
+    gc.unfreeze()
+    gc.enable()
+    from shoal._internal import worker
+
+    worker.main(request["worker"], request["job"], request["socket"], dict(request.get("env") or {}))
+
+
+def _fork_worker(request: dict[str, Any], descriptors: list[int]) -> int:
+    """Forks twice and returns the grandchild's process id."""
+    receive, send = os.pipe()
+    between = os.fork()
+    if between == 0:
+        status = 1
+        try:
+            os.close(receive)
+            child = os.fork()
+            if child == 0:
+                os.close(send)
+                _become_worker(request, descriptors)
+            os.write(send, str(child).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(send)
+    with os.fdopen(receive, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(between, 0)
+    if not answer:
+        raise OSError("the second fork failed")
+    return int(answer)
+
+
+def _serve(connection: socket.socket) -> None:
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(connection, _MAX_REQUEST, 4)
+        if not data:
+            return
+        answer: dict[str, Any] = {"worker": ""}
+        try:
+            request = json.loads(data)
+            answer["worker"] = request["worker"]
+            if len(descriptors) != 2:
+                raise ValueError(f"a request comes with two descriptors, not {len(descriptors)}")
+            answer["pid"] = _fork_worker(request, descriptors)
+        except (OSError, ValueError, KeyError) as error:
+            answer["error"] = f"{type(error).__name__}: {error}"
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        connection.send(json.dumps(answer).encode())
+
+
+def main() -> None:
+    """Serves until the raylet goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    _import_all()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    with socket.socket(fileno=_DESCRIPTOR) as connection:
+        try:
+            _serve(connection)
+        except (ConnectionError, BrokenPipeError):
+            pass
+
+
+if __name__ == "__main__":
+    main()
