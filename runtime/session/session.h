@@ -34,7 +34,7 @@ struct SessionOptions {
   uint64_t cluster_id = 0;
   Role role = Role::kRaylet;   // kHead or kRaylet
   NodeId self;                 // 0: the head
-  uint64_t incarnation = 0;    // of this process
+  uint64_t incarnation = 0;    // of this process: another one in each run, in no particular order, never 0
   NodeId peer;                 // who must be at the other end; 0: the head
   uint32_t protocol_version = kProtocolVersion;
 
@@ -82,7 +82,7 @@ class Session {
   // messages may be held back for the rest of the turn: call Flush when it ends.
   bool Send(TimePoint now, std::string payload, SessionActions* actions);
   void Flush(TimePoint now, SessionActions* actions);
-  // Gives up what is queued or in flight, as after a death of the peer: both sides get `reset`.
+  // Gives up what is queued or in flight, as after a death of the peer: both sides get `reset`. `actions` must hold nothing delivered.
   void Reset(TimePoint now, SessionActions* actions);
   void OnFrame(TimePoint now, std::string_view frame, SessionActions* actions);
   void OnTick(TimePoint now, SessionActions* actions);

@@ -24,7 +24,7 @@ Outcome Storm(uint64_t seed, bool buggify) {
   faults.restart = rng.Chance(0.5) ? 0.01 * rng.Uniform() : 0;
   faults.reset = rng.Chance(0.3) ? 0.01 * rng.Uniform() : 0;
   World world(rng.Next(), faults);
-  world.Run(1s);
+  world.Run(3000);
   world.Heal();
   for (int i = 0; i < 100; ++i) world.SendOne(i % 2);
   world.Settle();
@@ -46,7 +46,7 @@ TEST(SessionStorm, DeliversOnceAndInOrderOrReportsAReset) {
 
 TEST(SessionStorm, APerfectNetworkNeedsNoReset) {
   World world(1, {});
-  world.Run(2s);
+  world.Run(5000);
   world.Settle();
   EXPECT_EQ(world.violation(), "");
   EXPECT_EQ(world.resets(), 0u);

@@ -1,7 +1,7 @@
 // Two ends and a network between them that loses, repeats, reorders and delays frames by a seed, and checks what sessions promise:
 //
 //   World world(seed, {.loss = 0.2, .duplication = 0.2, .reordering = 0.5});
-//   world.Run(5s);                        // ends send, reset and restart as they like
+//   world.Run(5000);                      // steps: ends send, reset and restart as they like
 //   world.Heal();
 //   world.Settle();                       // now everything must arrive
 //
@@ -56,8 +56,8 @@ class World {
     for (int end : {0, 1}) Boot(end);
   }
 
-  // Sends, steps time, and injects faults until `span` has passed.
-  void Run(Duration span);
+  // Sends, steps time from event to event, and injects faults.
+  void Run(int steps);
   void Heal() { faults_ = {}; }
   // Until nothing waits at either end; fails the check if that does not come.
   void Settle();
