@@ -12,6 +12,7 @@ also an instance of the class that the task raised, so that both `except TaskErr
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 
@@ -55,10 +56,10 @@ class TaskError(ShoalError):
         if not isinstance(cause, Exception) or isinstance(cause, TaskError):
             return self
         cause_class: Any = type(cause)
-        combined = _combined_classes.get(cause_class)
+        combined: Any = _combined_classes.get(cause_class)
         if combined is None:
             try:
-                combined = type(  # type: ignore[call-overload]
+                combined = type(
                     f"TaskError({cause_class.__name__})",
                     (TaskError, cause_class),
                     {"__module__": __name__, "__init__": _init_combined, "__getattr__": _attribute_of_cause},
@@ -71,10 +72,24 @@ class TaskError(ShoalError):
         except Exception:  # a __new__ that wants arguments of its own
             return self
         TaskError.__init__(error, self.function_name, self.traceback_str, cause, self.cause_text)
+        _copy_slots(cause, error)
         return error
 
 
 _combined_classes: dict[type, Any] = {}
+
+
+def _copy_slots(cause: Exception, error: Exception) -> None:
+    # Attributes that live in the object itself, such as OSError.errno, exist in the error too, empty.
+    for cls in type(cause).__mro__:
+        if cls in (Exception, BaseException, object):
+            continue
+        for name, member in vars(cls).items():
+            if isinstance(member, (types.MemberDescriptorType, types.GetSetDescriptorType)) and name[:2] != "__":
+                try:
+                    setattr(error, name, getattr(cause, name))
+                except (AttributeError, TypeError):  # unset, or read-only
+                    continue
 
 
 def _init_combined(self: Any, *args: Any) -> None:

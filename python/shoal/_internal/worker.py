@@ -208,8 +208,6 @@ def main(worker: str, job: str, socket: str, env: dict[str, str]) -> None:
         _shoal.run_worker(handler)
         status = 0
         atexit._run_exitfuncs()
-    except exceptions.LocalRayletDiedError:
-        status = 0  # nobody is left who would read a complaint
     except BaseException:
         import traceback
 

@@ -1,0 +1,179 @@
+"""Options are checked where they are written, with a sentence that says what to write."""
+
+import pytest
+
+import shoal
+from shoal import _options
+from shoal.util.placement_group import PlacementGroup
+from shoal.util.scheduling_strategies import (
+    In,
+    NodeAffinitySchedulingStrategy,
+    NodeLabelSchedulingStrategy,
+    NotIn,
+    PlacementGroupSchedulingStrategy,
+)
+
+NODE = "00000000000000aa"
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"num_cpus": -1}, "num_cpus must be zero or more"),
+        ({"num_cpus": "2"}, "num_cpus must be a number"),
+        ({"num_cpus": True}, "num_cpus must be a number"),
+        ({"num_cpus": float("inf")}, "num_cpus must be zero or more"),
+        ({"num_cpus": 0.00001}, "at least 0.0001"),
+        ({"num_gpus": 1.5}, "whole number"),
+        ({"resources": {"CPU": 1}}, "use num_cpus instead"),
+        ({"resources": {"": 1}}, "names as keys"),
+        ({"resources": ["a"]}, "must be a dict"),
+        ({"max_retries": -2}, "-1 means without limit"),
+        ({"max_retries": 1.0}, "must be an int"),
+        ({"num_returns": "streaming"}, "not supported"),
+        ({"num_returns": -1}, "must be 0 or more"),
+        ({"retry_exceptions": [1]}, "exception classes"),
+        ({"scheduling_strategy": "PACK"}, "scheduling_strategy must be"),
+        ({"runtime_env": {"pip": ["x"]}}, 'only "env_vars" is'),
+        ({"runtime_env": {"env_vars": {"A": 1}}}, "dict of str to str"),
+        ({"label_selector": {"a": 1}}, "dict of str to str"),
+        ({"max_restarts": 1}, "is not an option of a task"),
+        ({"unknown": 1}, "is not an option of a task"),
+    ],
+)
+def test_a_bad_task_option_is_refused_at_the_declaration(options, error):
+    with pytest.raises((ValueError, TypeError), match=error):
+        shoal.remote(**options)(lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"max_retries": 1}, "is not an option of an actor"),
+        ({"lifetime": "forever"}, "lifetime must be"),
+        ({"max_concurrency": 0}, "must be 1 or more"),
+        ({"get_if_exists": True}, "needs a name"),
+        ({"name": ""}, "non-empty str"),
+        ({"concurrency_groups": {"io": 0}}, "must be 1 or more"),
+    ],
+)
+def test_a_bad_actor_option_is_refused_at_the_declaration(options, error):
+    with pytest.raises((ValueError, TypeError), match=error):
+        shoal.remote(**options)(type("Actor", (), {}))
+
+
+def test_options_that_belong_to_the_declaration_are_refused_in_options():
+    with pytest.raises(ValueError, match="belongs into @remote"):
+        shoal.remote(lambda: None).options(max_calls=1)
+    with pytest.raises(ValueError, match="belongs into @remote"):
+        shoal.remote(type("Actor", (), {})).options(concurrency_groups={"io": 1})
+
+
+def test_remote_says_what_is_wrong_with_its_target():
+    with pytest.raises(TypeError, match="a function or a class, not 5"):
+        shoal.remote(5)
+    with pytest.raises(TypeError, match="has no options"):
+        shoal.remote()
+    with pytest.raises(TypeError, match="is remote already"):
+        shoal.remote(shoal.remote(lambda: None))
+    with pytest.raises(ValueError, match="is async"):
+
+        @shoal.remote
+        async def coroutine():
+            pass
+
+
+def test_remote_things_are_not_called_directly():
+    f = shoal.remote(lambda: None)
+    with pytest.raises(TypeError, match=r"\.remote\(\)"):
+        f()
+    actor_class = shoal.remote(type("Actor", (), {}))
+    with pytest.raises(TypeError, match=r"Actor\.remote\(\)"):
+        actor_class()
+    with pytest.raises(TypeError, match="cannot be subclassed"):
+
+        class Derived(actor_class):
+            pass
+
+
+def test_a_remote_function_looks_like_the_function():
+    @shoal.remote(num_cpus=2)
+    def documented():
+        """What it does."""
+
+    assert documented.__name__ == "documented"
+    assert documented.__doc__ == "What it does."
+    assert documented.options(num_cpus=1).__name__ == "documented"
+
+
+def test_a_method_in_an_undeclared_concurrency_group_is_refused():
+    class Actor:
+        @shoal.method(concurrency_group="io")
+        def work(self):
+            pass
+
+    with pytest.raises(ValueError, match="'io', which is not declared"):
+        shoal.remote(Actor)
+    shoal.remote(concurrency_groups={"io": 2})(Actor)
+
+
+def test_amounts_default_to_one_cpu_for_tasks_and_none_for_actors():
+    assert _options.resource_amounts({}, 1.0) == {"CPU": 1.0}
+    assert _options.resource_amounts({"num_cpus": 0}, 1.0) == {}
+    assert _options.resource_amounts({"num_gpus": 0.5, "memory": 100, "resources": {"a": 2}}, 0.0) == {
+        "GPU": 0.5,
+        "memory": 100.0,
+        "a": 2.0,
+    }
+    assert _options.resource_amounts({"accelerator_type": "H100"}, 0.0) == {"accelerator_type:H100": 0.001}
+
+
+def test_strategies_become_what_the_core_takes():
+    group = PlacementGroup("00000000000000bb", [{"CPU": 1}, {"CPU": 1}])
+    strategy = _options.strategy_tuple
+    assert strategy({}) == (0, "", False, "", -1)
+    assert strategy({"scheduling_strategy": "SPREAD"}) == (1, "", False, "", -1)
+    affinity = NodeAffinitySchedulingStrategy(NODE, soft=True)
+    assert strategy({"scheduling_strategy": affinity}) == (2, NODE, True, "", -1)
+    in_group = PlacementGroupSchedulingStrategy(group, 1)
+    assert strategy({"scheduling_strategy": in_group}) == (3, "", False, group.id, 1)
+    assert strategy({"placement_group": group}) == (3, "", False, group.id, -1)
+    with pytest.raises(ValueError, match="-1 to 1 for a group of 2"):
+        strategy({"scheduling_strategy": PlacementGroupSchedulingStrategy(group, 2)})
+
+
+def test_strategies_check_what_they_are_given():
+    with pytest.raises(ValueError, match="16 hex digits"):
+        NodeAffinitySchedulingStrategy("zz")
+    with pytest.raises(ValueError, match="-1 or more"):
+        PlacementGroupSchedulingStrategy(None, -2)
+    with pytest.raises(ValueError, match="at least one"):
+        NodeLabelSchedulingStrategy()
+
+
+def test_label_conditions_become_selectors():
+    strategy = NodeLabelSchedulingStrategy(hard={"disk": In("ssd", "nvme"), "zone": NotIn("a")})
+    assert _options.label_selector({"scheduling_strategy": strategy, "label_selector": {"owner": "me"}}) == {
+        "owner": "me",
+        "disk": "in(ssd,nvme)",
+        "zone": "!in(a)",
+    }
+
+
+@pytest.mark.parametrize(
+    "bundles", [[], [{}], [{"CPU": -1}], [{"CPU": float("nan")}], [{"CPU": 0}], "CPU", [{"CPU": "1"}]]
+)
+def test_bad_bundles_are_refused(bundles):
+    with pytest.raises(ValueError, match="bundle"):
+        shoal.util.placement_group(bundles)
+
+
+def test_init_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="local_mode is not supported"):
+        shoal.init(local_mode=True)
+    with pytest.raises(ValueError, match="there is no dashboard"):
+        shoal.init(include_dashboard=True)
+    with pytest.raises(TypeError, match="no argument 'nonsense'"):
+        shoal.init(nonsense=1)
+    with pytest.raises(ValueError, match="num_cpus must be zero or more"):
+        shoal.init(num_cpus=-1)
