@@ -251,13 +251,15 @@ void Binder::BindStruct(capnp::StructSchema schema) {
   if constexpr (shoal::internal::IsPair<T>::value) {
     fields(value.first, value.second);
   } else {
-    if (TypeName<T>() != ShortName(schema)) Complain(absl::StrCat("is a struct ", ShortName(schema)));
     value.Fields(fields);
   }
   place_ = ShortName(schema);
+  if constexpr (!shoal::internal::IsPair<T>::value) {
+    if (TypeName<T>() != place_) Complain(absl::StrCat("is ", std::string(TypeName<T>()), " in C++"));
+  }
   if (fields.count() != schema.getFields().size() || fields.count() > kMaxFields) {
-    Complain(absl::StrCat("has ", fields.count(), " fields in C++, ", schema.getFields().size(), " in the schema, and ",
-                          kMaxFields, " are possible"));
+    Complain(absl::StrCat("has ", fields.count(), " fields in C++, ", schema.getFields().size(), " in the schema (",
+                          kMaxFields, " at most)"));
   }
 }
 

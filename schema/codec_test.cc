@@ -2,6 +2,7 @@
 
 #include <capnp/any.h>
 #include <capnp/message.h>
+#include <capnp/schema-loader.h>
 #include <capnp/serialize.h>
 
 #include <algorithm>
@@ -64,6 +65,61 @@ uint16_t TagOf(const Message& message) {
 
 TEST(CodecSchema, AgreesWithTheHeaders) {
   EXPECT_TRUE(codec::SchemaProblems().empty()) << absl::StrJoin(codec::SchemaProblems(), "\n");
+}
+
+struct Small {
+  uint64_t count = 0;
+  int32_t limit = -1;
+  template <class V> void Fields(V& v) { v(count, limit); }
+};
+
+// What Binder says of Small beside the schema of a struct `name` with these fields.
+struct SmallField {
+  capnp::schema::Type::Which type;
+  int32_t default_value = 0;
+};
+std::string ProblemsOfSmall(const char* name, const std::vector<SmallField>& fields) {
+  using Type = capnp::schema::Type;
+  static uint64_t next_id = 0x8000000000000000;
+  capnp::MallocMessageBuilder builder;
+  auto node = builder.initRoot<capnp::schema::Node>();
+  node.setId(++next_id);
+  node.setDisplayName(name);
+  auto in_schema = node.initStruct();
+  in_schema.setDataWordCount(4);
+  auto list = in_schema.initFields(static_cast<unsigned>(fields.size()));
+  for (unsigned i = 0; i < fields.size(); ++i) {
+    list[i].setName(kj::str("field", i));
+    list[i].setCodeOrder(static_cast<uint16_t>(i));
+    auto slot = list[i].initSlot();
+    slot.setOffset(i * 2);
+    if (fields[i].type == Type::UINT64) {
+      slot.setOffset(i);
+      slot.initType().setUint64();
+      slot.initDefaultValue().setUint64(0);
+    } else {
+      slot.initType().setInt32();
+      slot.initDefaultValue().setInt32(fields[i].default_value);
+    }
+  }
+  capnp::SchemaLoader loader;
+  codec::g_layout<Small> = {};
+  codec::Binder binder;
+  binder.BindStruct<Small>(loader.load(node).asStruct());
+  return absl::StrJoin(binder.problems(), "\n");
+}
+
+TEST(CodecSchema, EveryKindOfDifferenceIsFound) {
+  using Type = capnp::schema::Type;
+  EXPECT_EQ(ProblemsOfSmall("Small", {{Type::UINT64}, {Type::INT32, -1}}), "");
+  EXPECT_EQ(ProblemsOfSmall("Large", {{Type::UINT64}, {Type::INT32, -1}}), "Large: is Small in C++");
+  EXPECT_EQ(ProblemsOfSmall("Small", {{Type::UINT64}, {Type::INT32, 5}}),
+            "Small field 1 (field1): has another default in the schema");
+  EXPECT_EQ(ProblemsOfSmall("Small", {{Type::INT32}, {Type::INT32, -1}}),
+            "Small field 0 (field0): has another type in the schema");
+  EXPECT_EQ(ProblemsOfSmall("Small", {{Type::UINT64}}), "Small: has 2 fields in C++, 1 in the schema (32 at most)");
+  EXPECT_EQ(ProblemsOfSmall("Small", {{Type::UINT64}, {Type::INT32, -1}, {Type::INT32}}),
+            "Small: has 2 fields in C++, 3 in the schema (32 at most)");
 }
 
 // ---- round trips
