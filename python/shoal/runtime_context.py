@@ -47,7 +47,7 @@ class RuntimeContext:
         return actor_id or None
 
     def get_actor_name(self) -> str | None:
-        """"" for an actor without a name, None outside of actors."""
+        """ "" for an actor without a name, None outside of actors."""
         return _actor_state().name if self.get_actor_id() else None
 
     @property

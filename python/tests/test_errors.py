@@ -6,7 +6,6 @@ import pickle
 import re
 
 import pytest
-
 import shoal
 from shoal import _shoal, exceptions
 from shoal._internal import errors

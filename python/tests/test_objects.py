@@ -5,9 +5,8 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import eventually
-
 import shoal
+from conftest import eventually
 from shoal import exceptions
 from shoal._internal import state
 

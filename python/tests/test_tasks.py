@@ -7,9 +7,8 @@ import threading
 import time
 
 import pytest
-from conftest import eventually
-
 import shoal
+from conftest import eventually
 from shoal import exceptions
 
 pytestmark = pytest.mark.usefixtures("runtime")

@@ -114,7 +114,7 @@ def _address(options: dict[str, Any]) -> str | None:
     if address in (None, "local"):
         return None
     if not isinstance(address, str) or not address:
-        raise ValueError(f"address must be a runtime directory, a socket, \"auto\" or \"local\", not {address!r}.")
+        raise ValueError(f'address must be a runtime directory, a socket, "auto" or "local", not {address!r}.')
     given = [name for name in _START_OPTIONS if options.get(name) is not None]
     if given:
         raise ValueError(f"{given[0]} is for a runtime that init() starts: leave it out when you give an address.")

@@ -93,9 +93,7 @@ class ThreadExecutor(Executor):
         with self._lock:
             thread = self._threads.get(task_id)
             if thread is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(thread), ctypes.py_object(TaskCancelledError)
-                )
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TaskCancelledError))
 
 
 class _Pool:

@@ -1,9 +1,9 @@
 """Placement groups: bundles of resources that are reserved together or not at all.
 
-    group = placement_group([{"CPU": 1}, {"CPU": 1}], strategy="STRICT_SPREAD")
-    shoal.get(group.ready(), timeout=10)
-    f.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, 0)).remote()
-    remove_placement_group(group)
+group = placement_group([{"CPU": 1}, {"CPU": 1}], strategy="STRICT_SPREAD")
+shoal.get(group.ready(), timeout=10)
+f.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, 0)).remote()
+remove_placement_group(group)
 """
 
 from __future__ import annotations

@@ -1,0 +1,121 @@
+"""ActorPool and Queue."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+import shoal
+from shoal.util import ActorPool
+from shoal.util.queue import Empty, Full, Queue
+
+pytestmark = pytest.mark.usefixtures("runtime")
+
+
+@shoal.remote
+class Worker:
+    def double(self, x):
+        if x < 0:
+            raise ValueError("negative")
+        return 2 * x
+
+
+@pytest.fixture
+def pool():
+    return ActorPool([Worker.remote() for _ in range(2)])
+
+
+def call(actor, value):
+    return actor.double.remote(value)
+
+
+def test_a_pool_maps_in_order(pool):
+    assert list(pool.map(call, range(20))) == [2 * i for i in range(20)]
+    assert sorted(pool.map_unordered(call, range(20))) == [2 * i for i in range(20)]
+
+
+def test_a_pool_hands_out_results_one_by_one(pool):
+    for i in range(5):
+        pool.submit(call, i)
+    assert not pool.has_free()
+    assert [pool.get_next(timeout=30) for _ in range(5)] == [0, 2, 4, 6, 8]
+    assert not pool.has_next()
+    with pytest.raises(StopIteration):
+        pool.get_next()
+
+
+def test_a_pool_survives_errors(pool):
+    results = pool.map(call, [1, -1, 3])
+    assert next(results) == 2
+    with pytest.raises(ValueError):
+        next(results)
+    assert list(pool.map(call, [5])) == [10]
+
+
+def test_a_pool_takes_and_gives_actors(pool):
+    actor = pool.pop_idle()
+    assert actor is not None
+    pool.push(actor)
+    with pytest.raises(ValueError, match="already"):
+        pool.push(actor)
+
+
+def test_a_queue_is_first_in_first_out():
+    queue = Queue()
+    for i in range(3):
+        queue.put(i)
+    assert len(queue) == 3
+    assert [queue.get() for _ in range(3)] == [0, 1, 2]
+    assert queue.empty()
+    with pytest.raises(Empty):
+        queue.get_nowait()
+    with pytest.raises(Empty):
+        queue.get(timeout=0.01)
+    queue.shutdown()
+
+
+def test_a_full_queue_refuses():
+    queue = Queue(maxsize=2)
+    queue.put_nowait_batch([1, 2])
+    assert queue.full()
+    with pytest.raises(Full):
+        queue.put_nowait(3)
+    with pytest.raises(Full):
+        queue.put(3, timeout=0.01)
+    assert queue.get_nowait_batch(2) == [1, 2]
+    queue.shutdown()
+
+
+def test_a_queue_is_shared_by_tasks():
+    queue = Queue()
+
+    @shoal.remote
+    def produce(shared):
+        for i in range(10):
+            shared.put(i)
+
+    @shoal.remote
+    def consume(shared):
+        return [shared.get(timeout=30) for _ in range(10)]
+
+    consumed = consume.remote(queue)
+    shoal.get(produce.remote(queue), timeout=60)
+    assert shoal.get(consumed, timeout=60) == list(range(10))
+    queue.shutdown()
+
+
+def test_a_waiting_get_is_woken_by_put():
+    queue, got = Queue(), []
+    thread = threading.Thread(target=lambda: got.append(queue.get(timeout=30)))
+    thread.start()
+    time.sleep(0)
+    queue.put("item")
+    thread.join(30)
+    assert got == ["item"]
+
+    async def main():
+        await queue.put_async(1)
+        return await queue.get_async(timeout=30)
+
+    assert asyncio.run(main()) == 1
+    queue.shutdown()
