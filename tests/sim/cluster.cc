@@ -27,7 +27,7 @@ Cluster::Cluster(const ClusterOptions& options, Shells* shells, Trace* trace)
   machines_.resize(options.nodes + 1);
   for (uint32_t m = 0; m < machines_.size(); ++m) {
     MachineState& machine = machines_[m];
-    if (m > 0) machine.node = rng_.NewId<NodeId>();
+    if (m > 0) machine.node = shells_.NameNode(options_, m, &rng_);
     if (options.drift_ppm_max > 0) machine.drift_ppm = rng_.Between(-options.drift_ppm_max, options.drift_ppm_max);
     machine.cpu_steps = rng_.Between(options.cpus_min, options.cpus_max) * ResourceSet::kStepsPerUnit;
     machine.arena = std::make_unique<SimArena>(&observer_);

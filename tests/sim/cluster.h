@@ -92,6 +92,8 @@ class Process {
 class Shells {
  public:
   virtual ~Shells() = default;
+  // What the node of a machine is called.
+  virtual NodeId NameNode(const ClusterOptions&, uint32_t, Rng* rng) { return rng->NewId<NodeId>(); }
   // The head (machine 0) or a raylet. What the head keeps on disk is the business of the shells.
   virtual std::unique_ptr<Process> MakeDaemon(Cluster* cluster, uint32_t index, uint32_t machine) = 0;
   virtual std::unique_ptr<Process> MakeCore(Cluster* cluster, uint32_t index, ProcessKind kind, uint32_t machine,

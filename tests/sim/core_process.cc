@@ -104,7 +104,8 @@ void CoreProcess::Carry() {
     std::swap(actions_, carrying_actions_);
     for (Send& send : carrying_actions_.sends) {
       const bool neighbour = send.to.node == address.node && send.to.worker;
-      const uint32_t to = neighbour ? cluster.FindCore(machine, send.to.worker) : cluster.machine(machine).daemon;
+      uint32_t to = neighbour ? cluster.FindCore(machine, send.to.worker) : 0;
+      if (to == 0) to = cluster.machine(machine).daemon;  // which says so if that neighbour is dead
       if (to != 0) cluster.SendLocal(index, to, address, send.to, std::move(send.message));
     }
     leave = leave || carrying_actions_.exit.has_value();

@@ -43,8 +43,8 @@ TEST_P(Teeth, FindTheBugWithin500Seeds) {
   EXPECT_TRUE(found) << bug.name << " lives in " << kSeeds << " seeds of " << bug.spec;
 }
 
-INSTANTIATE_TEST_SUITE_P(DeliberateBugs, Teeth, testing::ValuesIn(kBugs), [](const testing::TestParamInfo<Bug>& info) {
-  std::string name = info.param.name;
+INSTANTIATE_TEST_SUITE_P(DeliberateBugs, Teeth, testing::ValuesIn(kBugs), [](const testing::TestParamInfo<Bug>& bug) {
+  std::string name = bug.param.name;
   for (char& c : name) {
     if (c == '.') c = '_';
   }
