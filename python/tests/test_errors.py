@@ -41,7 +41,8 @@ def test_the_kinds_are_those_of_the_core():
     header = pathlib.Path(__file__).parents[2] / "schema" / "task_messages.h"
     body = re.search(r"enum class ErrorKind : uint8_t \{(.*?)\};", header.read_text(), re.S).group(1)
     names = re.findall(r"^\s*k(\w+),", body, re.M)
-    assert [re.sub(r"(?<!^)([A-Z])", r"_\1", name).upper() for name in names] == [k.name for k in errors.ErrorKind]
+    in_python = [kind.name for kind in errors.ErrorKind]
+    assert [re.sub(r"(?<!^)([A-Z])", r"_\1", name).upper() for name in names] == in_python
 
 
 def test_an_error_is_also_of_its_causes_class():
@@ -60,7 +61,7 @@ def test_attributes_of_the_cause_are_there():
     assert error.code == 7
     assert through(OSError(2, "gone", "f")).errno == 2
     with pytest.raises(AttributeError):
-        through(ValueError()).nothing
+        through(ValueError()).nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("error", [NeedsOther(1, 2), RefusesPickling("x")], ids=lambda e: type(e).__name__)

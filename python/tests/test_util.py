@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 import shoal
@@ -108,7 +107,6 @@ def test_a_waiting_get_is_woken_by_put():
     queue, got = Queue(), []
     thread = threading.Thread(target=lambda: got.append(queue.get(timeout=30)))
     thread.start()
-    time.sleep(0)
     queue.put("item")
     thread.join(30)
     assert got == ["item"]
