@@ -1,4 +1,4 @@
-"""Exceptions keep class, attributes and traceback on their way; those that cannot travel lose nothing but themselves."""
+"""Exceptions keep class, attributes and traceback on their way; those that cannot travel arrive as text."""
 
 import inspect
 import pathlib
