@@ -25,7 +25,7 @@ def find_binary() -> str:
     named = os.environ.get("SHOAL_BINARY")
     if named:
         return named
-    package = pathlib.Path(__file__).resolve().parent.parent / "bin" / "shoal"
+    package = pathlib.Path(__file__).parent.parent / "bin" / "shoal"
     extension = _shoal.__file__
     built = pathlib.Path(extension).parents[2] / "runtime" / "bin" / "shoal"
     for candidate in (package, built):
@@ -70,6 +70,7 @@ class LocalRuntime:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
+                    env=_environment(),
                     pass_fds=(ready_write, life_read),
                     start_new_session=True,
                 )
@@ -112,6 +113,15 @@ class LocalRuntime:
         with contextlib.suppress(OSError):
             os.close(self._life)
         self._life = -1
+
+
+def _environment() -> dict[str, str]:
+    """This process's, such that the zygote finds this package too."""
+    package = str(pathlib.Path(__file__).parents[2])
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if package not in paths and "site-packages" not in package:
+        paths.append(package)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)} if paths else dict(os.environ)
 
 
 def _read_line(ready: IO[bytes]) -> bytes:
@@ -158,6 +168,9 @@ def resolve_address(address: str) -> str:
 
 
 def default_runtime_directory() -> str:
-    """Where `shoal start` puts a runtime unless told otherwise."""
+    """Where `shoal start` puts a runtime unless told otherwise (runtime/io/runtime_directory.h)."""
+    named = os.environ.get("SHOAL_RUNTIME_DIR")
+    if named:
+        return named
     base = os.environ.get("XDG_RUNTIME_DIR")
-    return os.path.join(base, "shoal") if base else os.path.join("/tmp", f"shoal-{os.getuid()}")
+    return os.path.join(base, "shoal", "default") if base else f"/tmp/shoal-{os.geteuid()}/default"
