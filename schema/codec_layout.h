@@ -195,7 +195,7 @@ void Binder::BindEnum(capnp::EnumSchema schema, FieldLayout* layout) {
   for (size_t i = 0; i < names.size(); ++i) {
     std::string expected = schema.getEnumerants()[static_cast<unsigned>(i)].getProto().getName().cStr();
     expected[0] = static_cast<char>(std::toupper(expected[0]));
-    if (names[i] != "k" + expected) Complain(absl::StrCat("enumerator ", i, " is ", names[i], " here, ", expected, " there"));
+    if (names[i] != absl::StrCat("k", expected)) Complain(absl::StrCat("enumerator ", i, " is ", names[i], " here, ", expected, " there"));
   }
 }
 

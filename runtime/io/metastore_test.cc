@@ -39,20 +39,12 @@ void WriteFile(const std::string& path, std::string_view bytes) {
 class MetaStoreTest : public testing::Test {
  protected:
   MetaStoreTest() {
-    directory_ = MakeDirectory(std::filesystem::temp_directory_path());
-    memory_directory_ = MakeDirectory("/dev/shm");
+    // In memory: no test cuts the power, and the stores here are opened thousands of times.
+    directory_ = "/dev/shm/shoal-metastore-XXXXXX";
+    SHOAL_CHECK(mkdtemp(directory_.data()) != nullptr) << directory_;
     path_ = directory_ + "/head.db";
   }
-  ~MetaStoreTest() override {
-    std::filesystem::remove_all(directory_);
-    std::filesystem::remove_all(memory_directory_);
-  }
-
-  static std::string MakeDirectory(const std::filesystem::path& parent) {
-    std::string pattern = parent / "shoal-metastore-XXXXXX";
-    SHOAL_CHECK(mkdtemp(pattern.data()) != nullptr) << pattern;
-    return pattern;
-  }
+  ~MetaStoreTest() override { std::filesystem::remove_all(directory_); }
 
   std::unique_ptr<SqliteMetaStore> OpenOrDie() { return OpenOrDie(path_); }
   static std::unique_ptr<SqliteMetaStore> OpenOrDie(const std::string& path) {
@@ -85,7 +77,6 @@ class MetaStoreTest : public testing::Test {
   }
 
   std::string directory_, path_;
-  std::string memory_directory_;  // for what is opened thousands of times
 };
 
 // ---- what it keeps
@@ -201,7 +192,7 @@ TEST_F(MetaStoreTest, NothingAcknowledgedIsLostByKillInTheMiddleOfWriting) {
 
 TEST_F(MetaStoreTest, ALogCutAnywhereLoadsACleanPrefix) {
   // As a power failure leaves it: the database, and a log whose tail did not all arrive.
-  const std::string cut_path = memory_directory_ + "/cut.db";
+  const std::string cut_path = directory_ + "/cut.db";
   std::vector<std::string> states = {""};
   {
     auto store = OpenOrDie();
