@@ -9,6 +9,7 @@
 
 #include "absl/container/btree_set.h"
 #include "absl/container/inlined_vector.h"
+#include "runtime/core_worker/parts.h"
 #include "runtime/core_worker/types.h"
 #include "schema/messages.h"
 
@@ -29,6 +30,8 @@ struct SubmittedTask {
   int32_t retries_left = 0;  // -1: without end
   bool retry_exceptions = false;
   bool cancelled = false;     // a cancellation is on its way to the worker: never retry
+  bool force = false;         // ... and the worker is to be killed if it runs this task
+  bool in_ready = false;      // its arguments exist, TaskTable::ProcessReady comes to it
   bool holds_args = false;    // spec.refs and spec.nested count as uses
   bool lineage_args = false;  // they count as lineage_uses (finished tasks)
   uint32_t waiting_args = 0;  // references that do not exist yet
@@ -36,14 +39,33 @@ struct SubmittedTask {
 
   ShapeQueue* shape = nullptr;   // normal tasks
   Lease* lease = nullptr;        // pushed normal tasks
-  ActorRecord* actor = nullptr;  // actor calls
+  ActorRecord* actor = nullptr;  // actor calls and creations
+  ObjectEntry* handle = nullptr;  // actor calls: the object that stands for the actor, used until the call has ended
   TimePoint pushed_at;
   uint64_t order = 0;            // of queueing, so that returned tasks find their old place
-  SubmittedTask* prev = nullptr;  // of the list it is in: a queue, or the tasks in flight at a lease or actor
+  List<SubmittedTask>* list = nullptr;  // where it is: a queue, or the tasks in flight at a lease or actor
+  SubmittedTask* prev = nullptr;        // its neighbours there
   SubmittedTask* next = nullptr;
 
   bool pending() const { return state != TaskState::kFinished; }
   bool may_retry() const { return retries_left != 0 && !cancelled; }
+
+  void Leave() {
+    if (list != nullptr) std::exchange(list, nullptr)->Remove(this);
+  }
+  void MoveToBackOf(List<SubmittedTask>* to) {
+    Leave();
+    to->PushBack(this);
+    list = to;
+  }
+  // Before everything that was queued after it.
+  void MoveToPlaceIn(List<SubmittedTask>* to) {
+    Leave();
+    SubmittedTask* at = to->front();
+    while (at != nullptr && at->order < order) at = at->next;
+    to->Insert(at, this);
+    list = to;
+  }
 };
 
 enum class LocalState : uint8_t { kAbsent, kPulling, kLocal };
@@ -59,6 +81,8 @@ struct ObjectExtra {
   // Tasks of the executor that wait for the value or its bytes.
   std::vector<TaskId> waiting_here;
   ActorId actor;  // this object stands for that actor
+  // Owned: nodes where an attempt that was given up has stored a copy all the same.
+  std::vector<NodeId> strays;
   uint32_t losses = 0;
   std::optional<ObjectValue> read_error;  // its bytes cannot be read here, for instance because the store is full
 };
@@ -103,17 +127,23 @@ class Events {
  public:
   virtual ~Events() = default;
   // The value of an object became known (or an error).
-  virtual void ValueKnown(const struct Turn& t, ObjectEntry* entry) = 0;
+  virtual void ValueKnown(const Turn& t, ObjectEntry* entry) = 0;
   // Its bytes are here, or entry->extra->read_error says why not.
   virtual void BytesLocal(const Turn& t, ObjectEntry* entry) = 0;
   // No copy of an owned object is left; `at` is where the last one was.
   virtual void BytesLost(const Turn& t, ObjectEntry* entry, NodeId at) = 0;
+  // A known value became unknown again: its bytes were lost, its owner is asked or computes it once more.
+  virtual void ValueGone(const Turn& t, ObjectEntry* entry) = 0;
   // An owner confirmed that a borrower is registered (registration 0: this process), or can no longer do so.
   virtual void BorrowConfirmed(const Turn& t, const ObjectId& id, uint64_t registration) = 0;
-  // The last reference to an owned object is gone; the record follows.
-  virtual void OwnedReleased(const Turn& t, ObjectEntry* entry) = 0;
-  // All arguments exist.
+  // The last reference to an object is gone; the record follows.
+  virtual void Released(const Turn& t, ObjectEntry* entry) = 0;
+  // Nobody holds an owned object whose task is still pending.
+  virtual void ResultUnwanted(const Turn& t, ObjectEntry* entry) = 0;
+  // All arguments exist and none is an error.
   virtual void TaskReady(const Turn& t, SubmittedTask* task) = 0;
+  // A call left its actor's queue in the middle; those behind it may go on.
+  virtual void CallGone(const Turn& t, ActorRecord* actor) = 0;
 };
 
 }  // namespace shoal::core_worker

@@ -119,11 +119,24 @@ void LocalObjects::Lost(const Turn& t, ObjectEntry* entry, NodeId at) {
     return;
   }
   entry->value = ObjectValue{};
+  AskAgain(t, entry, at);
+}
+
+void LocalObjects::AskAgain(const Turn& t, ObjectEntry* entry, NodeId at) {
   entry->resolving = true;
   ResolveObject& ask = outbox_.Post<ResolveObject>(t, entry->ref.owner());
   ask.id = entry->id();
   ask.requester = options_.self;
   ask.lost_at = at;
+  events_.ValueGone(t, entry);
+}
+
+void LocalObjects::Doubt(const Turn& t, const ObjectRefInfo& ref) {
+  ObjectEntry* entry = references_.Find(ref.id);
+  if (entry == nullptr || entry->owned || entry->released || entry->local != LocalState::kAbsent) return;
+  if (entry->value.kind != ValueKind::kStored || ReadError(entry) != nullptr) return;
+  entry->value = ObjectValue{};
+  AskAgain(t, entry, NodeId{});
 }
 
 }  // namespace shoal::core_worker

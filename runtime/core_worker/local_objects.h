@@ -25,6 +25,8 @@ class LocalObjects {
   // A value became known: goes on with what Want wished for.
   void ValueKnown(const Turn& t, ObjectEntry* entry);
   void Sealed(ObjectEntry* entry, LocalBlock block);
+  // Others' stored bytes could perhaps not be read where they were said to be: asks the owner again.
+  void Doubt(const Turn& t, const ObjectRefInfo& ref);
 
   void OnObjectResolved(const Turn& t, ObjectResolved&& message);
   void OnObjectLocal(const Turn& t, const ObjectLocal& message);
@@ -40,6 +42,7 @@ class LocalObjects {
 
  private:
   void Lost(const Turn& t, ObjectEntry* entry, NodeId at);
+  void AskAgain(const Turn& t, ObjectEntry* entry, NodeId at);
 
   const CoreWorkerOptions& options_;
   Outbox& outbox_;

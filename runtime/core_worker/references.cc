@@ -199,6 +199,12 @@ void References::FreeValue(const Turn& t, ObjectEntry* entry) {
   if (entry->owned && entry->value.kind == ValueKind::kStored) {
     for (NodeId node : entry->value.locations) FreeAt(node, entry->id());
   }
+  if (entry->owned && entry->extra != nullptr) {
+    for (NodeId node : std::exchange(entry->extra->strays, {})) {
+      const auto& locations = entry->value.locations;
+      if (std::find(locations.begin(), locations.end(), node) == locations.end()) FreeAt(node, entry->id());
+    }
+  }
   if (entry->holds_contained) {
     entry->holds_contained = false;
     for (const ObjectRefInfo& ref : entry->value.contained) DropUse(ref.id);
@@ -212,7 +218,7 @@ void References::FreeValue(const Turn& t, ObjectEntry* entry) {
 bool References::Register(const ObjectId& id, const Address& borrower, uint64_t registration) {
   ObjectEntry* entry = Find(id);
   if (entry == nullptr || entry->released || !entry->owned || !entry->held()) return false;
-  if (dead_.contains(borrower) || dead_.contains(Address::Raylet(borrower.node))) return true;
+  if (dead_.contains(borrower)) return true;
   entry->Extra().borrowers.insert({borrower, registration});
   lent_to_[borrower].insert(id);
   return true;
@@ -349,14 +355,34 @@ void References::OnProcessDied(const Turn& t, const Address& process, const std:
   for (const ObjectId& id : theirs) OwnerDied(t, Find(id), why);
 }
 
+void References::FailUnknown(const Turn& t, const ErrorInfo& error) {
+  for (ObjectEntry* entry : Sorted()) {
+    if (entry->released) continue;
+    if (entry->known() && entry->want_local && entry->local != LocalState::kLocal) {
+      entry->Extra().read_error = ErrorValue(error);
+      events_.BytesLocal(t, entry);
+    }
+    if (entry->owned) continue;
+    if (!entry->known()) {
+      entry->resolving = false;
+      entry->value = ErrorValue(error);
+      events_.ValueKnown(t, entry);
+    }
+    Confirm(t, entry);
+  }
+}
+
 void References::OnNodeDied(const Turn& t, NodeId node, const std::string& why) {
-  Remember(Address::Raylet(node));
+  // Only the processes known there are remembered as dead: the node may come back, with new ones.
   std::vector<Address> processes;
   for (auto it = lent_to_.lower_bound(Address::Raylet(node));
        it != lent_to_.end() && it->first.node == node; ++it) {
     processes.push_back(it->first);
   }
-  for (const Address& process : processes) ForgetBorrowersOf(process);
+  for (const Address& process : processes) {
+    Remember(process);
+    ForgetBorrowersOf(process);
+  }
   // Rare, so a walk over everything; in order of ids, because messages follow from it.
   for (ObjectEntry* entry : Sorted()) {
     if (entry->owned) {
@@ -377,12 +403,14 @@ void References::OnNodeDied(const Turn& t, NodeId node, const std::string& why) 
 
 void References::Release(const Turn& t, ObjectEntry* entry) {
   if (entry->owned) {
-    if (entry->producer != nullptr && entry->producer->pending()) return;  // its reply comes here
+    if (entry->producer != nullptr && entry->producer->pending()) {
+      return events_.ResultUnwanted(t, entry);  // its reply comes here
+    }
     if (entry->producer != nullptr && entry->lineage_uses > 0) {
       FreeValue(t, entry);
       return;
     }
-    events_.OwnedReleased(t, entry);
+    events_.Released(t, entry);
   } else {
     if (entry->registered && unconfirmed_.contains(entry->id())) return;  // Confirm comes back to it
     if (entry->registered) {
@@ -398,7 +426,7 @@ void References::Release(const Turn& t, ObjectEntry* entry) {
         remove.registration = registration;
       }
     }
-    events_.OwnedReleased(t, entry);
+    events_.Released(t, entry);
   }
   t.actions->freed.push_back(entry->id());
   FreeValue(t, entry);

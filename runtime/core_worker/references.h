@@ -68,6 +68,8 @@ class References {
   void OnObjectLocation(const Turn& t, const ObjectLocation& message);
   void OnProcessDied(const Turn& t, const Address& process, const std::string& why);
   void OnNodeDied(const Turn& t, NodeId node, const std::string& why);
+  // The raylet is gone: what others have not told yet, they never will.
+  void FailUnknown(const Turn& t, const ErrorInfo& error);
   // Registers `borrower` with this owner; false if the object is gone.
   bool Register(const ObjectId& id, const Address& borrower, uint64_t registration);
 

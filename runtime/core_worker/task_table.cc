@@ -40,8 +40,8 @@ SubmittedTask* TaskTable::Register(const Turn& t, TaskSubmission submission, Tas
     entry->producer = task;
     task->results.push_back(entry);
   }
-  if (spec.function != last_function_ && spec.function) {
-    if (!submission.code.empty()) functions_.try_emplace(spec.function, std::move(submission.code));
+  if (spec.function != last_function_ && !submission.code.empty()) {
+    functions_.try_emplace(spec.function, std::move(submission.code));
     last_function_ = spec.function;
   }
   HoldArgs(t, task);
@@ -86,15 +86,35 @@ void TaskTable::Start(const Turn& t, SubmittedTask* task) {
     ObjectEntry* entry = references_.FindOrCreate(arg.ref);
     if (!entry->known()) WaitFor(t, task, entry);
   }
-  if (task->waiting_args == 0) events_.TaskReady(t, task);
+  if (task->waiting_args > 0) return;
+  if (task->spec.refs.empty()) return events_.TaskReady(t, task);
+  AddReady(task);
 }
 
-void TaskTable::ValueKnown(const Turn& t, ObjectEntry* entry) {
+void TaskTable::AddReady(SubmittedTask* task) {
+  if (std::exchange(task->in_ready, true)) return;
+  ready_.push_back(task);
+}
+
+void TaskTable::ProcessReady(const Turn& t) {
+  for (size_t i = 0; i < ready_.size(); ++i) {
+    SubmittedTask* task = std::exchange(ready_[i], nullptr);
+    if (task == nullptr) continue;
+    task->in_ready = false;
+    ActorRecord* actor = task->actor;
+    const Readiness readiness = Prepare(t, task);
+    if (readiness == Readiness::kReady) events_.TaskReady(t, task);
+    if (readiness == Readiness::kFailed && actor != nullptr) events_.CallGone(t, actor);
+  }
+  ready_.clear();
+}
+
+void TaskTable::ValueKnown(ObjectEntry* entry) {
   if (entry->dependents.empty()) return;
   auto dependents = std::move(entry->dependents);
   entry->dependents.clear();
   for (SubmittedTask* task : dependents) {
-    if (--task->waiting_args == 0) events_.TaskReady(t, task);
+    if (--task->waiting_args == 0) AddReady(task);
   }
 }
 
@@ -139,6 +159,33 @@ bool TaskTable::TakeRetry(SubmittedTask* task) {
   return true;
 }
 
+SubmittedTask* TaskTable::Awaiting(const TaskReply& reply) const {
+  SubmittedTask* task = FindByResult(reply.task.Return(0));
+  // A task that is computed again may have lost its first result.
+  for (uint32_t i = 1; task == nullptr && i < reply.results.size(); ++i) task = FindByResult(reply.task.Return(i));
+  if (task == nullptr || task->state != TaskState::kPushed || task->spec.id != reply.task) return nullptr;
+  if (task->spec.attempt == reply.attempt || SHOAL_DELIBERATE_BUG("core.accept_stale_attempt")) return task;
+  return nullptr;
+}
+
+void TaskTable::Decline(const Turn& t, const TaskReply& reply) {
+  const uint64_t registration = ResultRegistration(reply.task, reply.attempt);
+  for (uint32_t i = 0; i < reply.results.size(); ++i) {
+    const ObjectValue& value = reply.results[i];
+    references_.DeclineContained(t, value, registration);
+    if (value.kind != ValueKind::kStored) continue;
+    const ObjectId id = reply.task.Return(i);
+    ObjectEntry* entry = references_.Find(id);
+    for (NodeId node : value.locations) {
+      if (entry == nullptr || entry->released) {
+        references_.FreeAt(node, id);
+      } else {  // the same bytes under the same name as another attempt's, perhaps on the same node: goes when that goes
+        entry->Extra().strays.push_back(node);
+      }
+    }
+  }
+}
+
 void TaskTable::Complete(const Turn& t, SubmittedTask* task, std::vector<ObjectValue> results) {
   StopWaiting(task);
   const uint64_t registration = ResultRegistration(task->spec.id, task->spec.attempt);
@@ -164,7 +211,7 @@ void TaskTable::Complete(const Turn& t, SubmittedTask* task, std::vector<ObjectV
       for (NodeId node : value.locations) references_.FreeAt(node, task->spec.id.Return(i));
     }
   }
-  End(t, task, stored);
+  End(task, stored);
 }
 
 void TaskTable::Fail(const Turn& t, SubmittedTask* task, const ErrorInfo& error) {
@@ -172,12 +219,23 @@ void TaskTable::Fail(const Turn& t, SubmittedTask* task, const ErrorInfo& error)
   for (ObjectEntry* entry : task->results) {
     if (entry != nullptr) references_.SetOwnedValue(t, entry, ErrorValue(error), 0);
   }
-  End(t, task, /*stored=*/false);
+  End(task, /*stored=*/false);
 }
 
-void TaskTable::End(const Turn& t, SubmittedTask* task, bool stored) {
-  (void)t;
+void TaskTable::FailAll(const Turn& t, const ErrorInfo& error) {
+  for (ObjectEntry* entry : references_.Sorted()) {
+    SubmittedTask* task = entry->producer;  // ended ones have been taken from their entries
+    if (task != nullptr && task->pending()) Fail(t, task, error);
+  }
+}
+
+void TaskTable::End(SubmittedTask* task, bool stored) {
   --pending_;
+  task->Leave();
+  if (std::exchange(task->in_ready, false)) {
+    std::replace(ready_.begin(), ready_.end(), task, static_cast<SubmittedTask*>(nullptr));
+  }
+  if (task->handle != nullptr) references_.DropUse(std::exchange(task->handle, nullptr));
   ++finished_;
   task->state = TaskState::kFinished;
   const bool wanted = std::any_of(task->results.begin(), task->results.end(),

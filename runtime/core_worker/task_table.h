@@ -21,23 +21,35 @@ class TaskTable {
 
   // Names the task, makes its results (one local reference each), holds its references. Follow with Start.
   SubmittedTask* Register(const Turn& t, TaskSubmission submission, TaskKind kind);
-  // Tells Events::TaskReady, now or when the last argument exists.
+  // Events::TaskReady follows: at once, or when the last argument exists.
   void Start(const Turn& t, SubmittedTask* task);
+  // Looks at tasks whose last argument has come. Apart from ValueKnown, so that a long chain of tasks that fail one after
+  // the other does not become a deep stack.
+  void ProcessReady(const Turn& t);
+  bool has_ready() const { return !ready_.empty(); }
   // Before each push: puts the present values of its references into the spec. kWaiting: one is gone and is being
-  // computed again, so the task waits anew; kFailed: one is an error, which the task's results now are, and the task is gone.
+  // computed again, so the task waits anew (in the list it is in, if any); kFailed: one is an error, which the task's results
+  // now are, and the task is gone.
   enum class Readiness { kReady, kWaiting, kFailed };
   Readiness Prepare(const Turn& t, SubmittedTask* task) {
     return task->spec.refs.empty() ? Readiness::kReady : PrepareRefs(t, task);
   }
-  void ValueKnown(const Turn& t, ObjectEntry* entry);
+  void ValueKnown(ObjectEntry* entry);
 
-  // Ends a task; the pointer is void afterwards. The task must be in no list.
+  // Ends a task, which leaves its list; the pointer is void afterwards.
   void Complete(const Turn& t, SubmittedTask* task, std::vector<ObjectValue> results);
   void Fail(const Turn& t, SubmittedTask* task, const ErrorInfo& error);
-  // Takes one retry and makes the next attempt current; false if none is left. The task stays in no list.
+  // Takes one retry and makes the next attempt current; false if none is left.
   bool TakeRetry(SubmittedTask* task);
+  // The pending task that the reply belongs to, null if none waits for this attempt from that process.
+  SubmittedTask* Awaiting(const TaskReply& reply) const;
+  // A reply that nobody waits for: lets go of what came with it.
+  void Decline(const Turn& t, const TaskReply& reply);
   // True if the reply says that user code raised and the task may run again for it.
   static bool WantsRetry(const SubmittedTask* task, const TaskReply& reply);
+
+  // The raylet is gone: nothing that is pending can end well.
+  void FailAll(const Turn& t, const ErrorInfo& error);
 
   // All copies of an owned object are gone: computes it again or makes it an error.
   void Recompute(const Turn& t, ObjectEntry* entry, NodeId at);
@@ -74,13 +86,15 @@ class TaskTable {
   void KeepLineage(SubmittedTask* task);
   void DropLineage(SubmittedTask* task);
   void Resubmit(const Turn& t, SubmittedTask* task);
-  void End(const Turn& t, SubmittedTask* task, bool stored);
+  void AddReady(SubmittedTask* task);
+  void End(SubmittedTask* task, bool stored);
 
   const CoreWorkerOptions& options_;
   Events& events_;
   References& references_;
   LocalObjects& objects_;
   Pool<SubmittedTask> pool_;
+  std::vector<SubmittedTask*> ready_;  // null: ended in the meantime
   absl::flat_hash_map<FunctionId, Payload> functions_;
   FunctionId last_function_;
   absl::flat_hash_map<Address, absl::flat_hash_set<FunctionId>> sent_code_;
