@@ -227,6 +227,7 @@ void RayletHost::RetryHeld() {
 }
 
 void RayletHost::SetPeers(const ClusterNodes& cluster) {
+  if (options_.registered) std::exchange(options_.registered, nullptr)();
   if (!network_) return;
   std::vector<Peer> peers = {options_.wire->head};
   for (const NodeInfo& other : cluster.nodes) {

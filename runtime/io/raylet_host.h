@@ -49,6 +49,7 @@ struct RayletHostOptions {
   std::optional<RayletWire> wire;
   std::function<void(Parcel)> to_head;  // without a wire: the head in this process
   bool keep_events = true;
+  std::function<void()> registered;     // once, when the head has let this node in
 };
 
 class RayletHost : public LoopPart {

@@ -1,0 +1,91 @@
+#include "runtime/bin/admin_client.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/rng.h"
+#include "runtime/io/clock.h"
+#include "runtime/io/runtime_directory.h"
+#include "schema/codec.h"
+
+namespace shoal::bin {
+
+absl::StatusOr<AdminClient> AdminClient::Connect(const std::string& directory) {
+  absl::StatusOr<io::LocalSocket> socket = absl::NotFoundError("");
+  for (const char* name : {"/head.sock", "/raylet.sock"}) {
+    if (access((directory + name).c_str(), F_OK) != 0) continue;
+    socket = io::LocalSocket::Connect(directory + name);
+    if (!socket.ok()) continue;
+    AdminClient client(*std::move(socket));
+    const absl::Status registered = client.Register();
+    if (!registered.ok()) return registered;
+    return client;
+  }
+  if (io::LockHolder(directory)) {
+    return absl::UnavailableError(absl::StrCat("the runtime in ", directory, " does not answer; see ", directory, "/logs"));
+  }
+  return absl::NotFoundError(
+      absl::StrCat("no runtime runs in ", directory, "; start one with `shoal start --head`, or name another with --runtime-dir"));
+}
+
+absl::Status AdminClient::Register() {
+  RegisterWorker hello;
+  hello.worker = Rng(io::RandomSeed()).NewId<WorkerId>();
+  hello.role = Role::kAdmin;
+  hello.pid = static_cast<uint32_t>(getpid());
+  const absl::Status sent = Send({}, hello);
+  if (!sent.ok()) return sent;
+  const TimePoint deadline = io::MonotonicNow() + 5s;
+  while (true) {
+    absl::StatusOr<Message> message = Receive(deadline);
+    if (!message.ok()) return message.status();
+    if (const auto* reply = std::get_if<RegisterWorkerReply>(&*message)) {
+      node_ = reply->node;
+      return absl::OkStatus();
+    }
+  }
+}
+
+absl::Status AdminClient::Send(const Address& to, const Message& message) {
+  io::LocalFrame frame;
+  frame.to = to;
+  frame.bytes = EncodeMessage(message);
+  return socket_.Send(frame, {});
+}
+
+absl::StatusOr<Message> AdminClient::Receive(TimePoint deadline) {
+  io::LocalFrame frame;
+  std::vector<io::UniqueFd> fds;
+  while (true) {
+    const absl::StatusOr<bool> received = socket_.Receive(&frame, &fds);
+    if (!received.ok()) return absl::UnavailableError("the runtime closed the connection; see its logs directory");
+    if (*received && frame.kind == io::LocalFrame::Kind::kMessage) return DecodeMessage(frame.bytes);
+    if (*received) continue;
+    const int64_t left_ms = (deadline - io::MonotonicNow()).count() / 1'000'000;
+    if (left_ms < 0) return absl::UnavailableError("the runtime did not answer in time");
+    pollfd waiting{.fd = socket_.fd(), .events = POLLIN, .revents = 0};
+    poll(&waiting, 1, static_cast<int>(left_ms) + 1);
+  }
+}
+
+absl::StatusOr<io::Json> AdminClient::List(const Address& to, const std::string& kind, const std::string& argument,
+                                           Duration timeout) {
+  const RequestId request{++next_request_};
+  const absl::Status sent = Send(to, ListState{request, kind, argument});
+  if (!sent.ok()) return sent;
+  const TimePoint deadline = io::MonotonicNow() + timeout;
+  while (true) {
+    absl::StatusOr<Message> message = Receive(deadline);
+    if (!message.ok()) return message.status();
+    const auto* reply = std::get_if<ListStateReply>(&*message);
+    if (reply == nullptr || reply->request != request) continue;
+    if (reply->error) return absl::InvalidArgumentError(reply->error.message);
+    return io::Json::Parse(reply->json);
+  }
+}
+
+}  // namespace shoal::bin
