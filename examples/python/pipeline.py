@@ -1,6 +1,7 @@
 """Large arrays between stages: each is written to the node's store once and read there in place."""
 
 import numpy as np
+
 import shoal
 
 

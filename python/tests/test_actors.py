@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+
 import shoal
 from conftest import eventually
 from shoal import exceptions

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+
 import shoal
 
 pytestmark = pytest.mark.usefixtures("runtime")

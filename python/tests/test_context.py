@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 import shoal
 from conftest import eventually
 from shoal.util import state

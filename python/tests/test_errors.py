@@ -6,6 +6,7 @@ import pickle
 import re
 
 import pytest
+
 import shoal
 from shoal import _shoal, exceptions
 from shoal._internal import errors

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 import shoal
 from conftest import eventually
 from shoal import exceptions

@@ -1,6 +1,7 @@
 """Options are checked where they are written, with a sentence that says what to write."""
 
 import pytest
+
 import shoal
 from shoal import _options
 from shoal.util.placement_group import PlacementGroup

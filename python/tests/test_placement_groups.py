@@ -1,6 +1,7 @@
 """Placement groups: reserved together, given back, what runs in them and what waits for them."""
 
 import pytest
+
 import shoal
 from conftest import eventually
 from shoal import exceptions

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+
 import shoal
 from shoal.util import ActorPool
 from shoal.util.queue import Empty, Full, Queue

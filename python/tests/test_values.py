@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from shoal import _shoal
 from shoal._internal import serialization
 

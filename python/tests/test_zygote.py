@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from conftest import eventually
 
 _PR_SET_CHILD_SUBREAPER = 36
