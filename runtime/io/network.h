@@ -48,6 +48,7 @@ struct TokenKey {
   std::string refusal;
 };
 
+// Called from the loop. They may call the network, but not destroy it.
 struct NetworkHandlers {
   std::function<void(const Address& from, const Address& to, std::string message)> deliver;
   // The link began anew: what was in flight in both directions is lost (SessionActions::reset).
@@ -72,7 +73,8 @@ class Network {
   // Level: these and no others. A peer that is no longer named is cut off within a second.
   void SetPeers(std::vector<Peer> peers);
   void SetTokens(std::vector<TokenKey> tokens);
-  // Queues. NotFound for a peer that is not named; ResourceExhausted if too much waits for it: nothing was queued then.
+  // Queues. Nothing was queued unless the result is OK: NotFound for a peer that is not named, ResourceExhausted if too much waits for it,
+  // InvalidArgument for a message of almost 16 MiB or more.
   absl::Status Send(NodeId peer, const Address& from, const Address& to, std::string message);
   // Gives up what waits for the peer and starts over: both sides get peer_reset.
   void Reset(NodeId peer);

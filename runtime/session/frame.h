@@ -68,6 +68,15 @@ inline void AppendBytes(const void* from, size_t size, std::string* to) {
   to->append(static_cast<const char*>(from), size);
 }
 
+inline std::string BuildGreeting(FrameKind kind, uint64_t from, uint64_t to, const HelloBody& hello, std::string_view sentence) {
+  const FrameHeader header{.kind = kind, .from = from, .to = to};
+  std::string frame;
+  AppendBytes(&header, sizeof(header), &frame);
+  AppendBytes(&hello, sizeof(hello), &frame);
+  frame.append(sentence.substr(0, kMaxSentenceBytes));
+  return frame;
+}
+
 // Moves past a T at the front of `bytes`, or says that it is not there.
 template <class T>
 std::optional<T> TakeFixed(std::string_view* bytes) {

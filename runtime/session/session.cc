@@ -223,7 +223,7 @@ void Session::Impl::OnOffer(TimePoint now, const FrameHeader& header, std::strin
 }
 
 void Session::Impl::OnRefuse(const FrameHeader& header, std::string_view body, SessionActions* actions) {
-  if (!TakeFixed<HelloBody>(&body) || header.to != offered_) return;
+  if (!TakeFixed<HelloBody>(&body) || (header.to != offered_ && header.to != mine_)) return;
   Report(absl::StrCat(NameOf(options_.peer), " refuses us: ", Printable(body)), actions);
 }
 
@@ -334,17 +334,13 @@ void Session::Impl::SayHello(TimePoint now, SessionActions* actions) {
 }
 
 void Session::Impl::SendGreeting(FrameKind kind, uint64_t to, std::string_view sentence, SessionActions* actions) {
-  const FrameHeader header{.kind = kind, .from = offered_, .to = to};
   const HelloBody hello{.version = options_.protocol_version,
                         .role = static_cast<uint32_t>(options_.role),
                         .cluster_id = options_.cluster_id,
                         .node = options_.self.value,
                         .peer = options_.peer.value,
                         .incarnation = options_.incarnation};
-  std::string& frame = actions->frames.emplace_back();
-  AppendBytes(&header, sizeof(header), &frame);
-  AppendBytes(&hello, sizeof(hello), &frame);
-  frame.append(sentence);
+  actions->frames.push_back(BuildGreeting(kind, offered_, to, hello, sentence));
 }
 
 void Session::Impl::SendUnknown(const FrameHeader& header, SessionActions* actions) {
@@ -416,6 +412,13 @@ void Session::Impl::CheckInvariants() const {
   SHOAL_CHECK(!established() || (had_link_ && last_incarnation_ != 0));
   SHOAL_CHECK(candidates_.size() <= kMaxCandidates && retired_.size() <= kMaxRetired);
   SHOAL_CHECK(!IsRetired(last_incarnation_)) << "in a link with a process that was replaced";
+}
+
+std::string RefusalOf(std::string_view frame, const std::string& sentence) {
+  std::string_view body;
+  const std::optional<FrameHeader> header = ParseFrame(frame, &body);
+  if (!header || header->from == 0) return "";
+  return BuildGreeting(FrameKind::kRefuse, 0, header->from, HelloBody(), sentence);
 }
 
 Session::Session(SessionOptions options, Rng rng) : impl_(std::make_unique<Impl>(std::move(options), rng)) {}

@@ -69,6 +69,10 @@ struct SessionActions {
   }
 };
 
+// The answer to a frame of somebody whom no session speaks to any more: its session reports `refused` with this sentence. "" if it was no
+// frame.
+std::string RefusalOf(std::string_view frame, const std::string& sentence);
+
 class Session {
  public:
   Session(SessionOptions options, Rng rng);

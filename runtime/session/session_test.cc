@@ -393,6 +393,17 @@ TEST(Session, APeerThatWasUpgradedIsLetIn) {
   EXPECT_TRUE(head.session.established());
 }
 
+TEST(Session, WhoIsNoLongerWantedIsToldSo) {
+  Pair p;
+  Exchange(p.head, p.node);
+  p.node.Send("x");
+  p.node.Flush();
+  p.node.Hear(RefusalOf(p.node.out.front(), "this machine was removed from the cluster"));
+  ASSERT_EQ(p.node.refused.size(), 1u);
+  EXPECT_THAT(p.node.refused[0], HasSubstr("was removed from the cluster"));
+  EXPECT_EQ(RefusalOf("garbage", "why"), "");
+}
+
 TEST(Session, AnAcknowledgementOfWhatWasNeverSentIsIgnored) {
   Pair p;
   Exchange(p.head, p.node);
