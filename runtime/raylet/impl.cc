@@ -248,7 +248,7 @@ void Raylet::Impl::OnWorkerDied(const Turn& t, const Address& from, const Worker
   // A raylet speaks for its own node only.
   if (!from.is_head() && (!from.is_raylet() || from.node != message.worker.node)) return;
   if (message.worker.node == options_.info.id) return;
-  if (!peers_.RemoteDied(t, message)) return;
+  peers_.RemoteDied(t, message);
   leases_.OwnerGone(t, message.worker, message.message);
   store_.OnOwnerGone(t.now, message.worker, &store_actions_);
 }
@@ -270,10 +270,11 @@ void Raylet::Impl::OnPeerReset(const Turn& t, NodeId node) {
 }
 
 void Raylet::Impl::OnUndeliverable(const Turn& t, const Address& from, const Address& to) {
-  if (to.node != options_.info.id || !to.worker) return;
+  if (!to.worker) return;  // a raylet: who relies on it hears of its node's death
   Begin(t);
   if (from == Address::Raylet(options_.info.id)) {
-    store_.OnOwnerGone(t.now, to, &store_actions_);  // only the store speaks to those that may be gone
+    store_.OnOwnerGone(t.now, to, &store_actions_);
+    leases_.OwnerGone(t, to, "it cannot be reached");
   } else {
     Post<WorkerDied>(t, from) = peers_.ObituaryOf(to);
   }
@@ -425,6 +426,11 @@ struct Raylet::Impl::Dispatch {
   }
   void operator()(ClusterNodes& m) {
     if (from.is_head()) raylet.OnClusterNodes(t, std::move(m));
+  }
+  void operator()(NodeDied& m) {
+    if (!from.is_head() || m.node == raylet.options_.info.id) return;
+    raylet.peers_.OnNodeDied(t, m.node);
+    raylet.NodeGone(t, m.node, m.message);
   }
   void operator()(GrantLeases& m) {
     if (from.is_head()) raylet.OnGrantLeases(t, m);

@@ -1,5 +1,7 @@
 #include "runtime/raylet/peers.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/buggify.h"
 
@@ -26,8 +28,18 @@ bool Peers::OnClusterNodes(const Turn& t, ClusterNodes&& message, std::vector<No
     if (!nodes.contains(node)) dead_nodes_.Put(node, true);
   }
   nodes_ = std::move(nodes);
-  t.actions->peers = std::move(message);
+  level_ = std::move(message);
+  t.actions->peers = level_;
   return here;
+}
+
+void Peers::OnNodeDied(const Turn& t, NodeId node) {
+  if (nodes_.erase(node) == 0) return;
+  dead_nodes_.Put(node, true);
+  auto& nodes = level_.nodes;
+  nodes.erase(std::remove_if(nodes.begin(), nodes.end(), [&](const NodeInfo& info) { return info.id == node; }),
+              nodes.end());
+  t.actions->peers = level_;
 }
 
 void Peers::TellHere(const Turn& t, const WorkerDied& message) {
@@ -45,14 +57,14 @@ void Peers::LocalDied(const Turn& t, const Address& worker, ErrorKind kind, cons
   dead_.Put(worker, died);
   if (SHOAL_DELIBERATE_BUG("raylet.forget_death_broadcast")) return;
   TellHere(t, died);
+  Post<WorkerDied>(t, Address::Head()) = died;
   for (const auto& [node, incarnation] : nodes_) Post<WorkerDied>(t, Address::Raylet(node)) = died;
 }
 
-bool Peers::RemoteDied(const Turn& t, const WorkerDied& message) {
-  if (dead_.Find(message.worker) != nullptr) return false;
+void Peers::RemoteDied(const Turn& t, const WorkerDied& message) {
+  if (dead_.Find(message.worker) != nullptr) return;
   dead_.Put(message.worker, message);
   TellHere(t, message);
-  return true;
 }
 
 void Peers::NodeGone(const Turn& t, NodeId node, const std::string& why) {
@@ -69,7 +81,12 @@ WorkerDied Peers::ObituaryOf(const Address& worker) const {
   if (const WorkerDied* known = dead_.Find(worker)) return *known;
   WorkerDied died;
   died.worker = worker;
-  died.message = absl::StrCat("process ", worker.worker.Hex(), " is not on node ", worker.node.Hex(), " (any more)");
+  if (worker.node == options_.info.id) {
+    died.message = absl::StrCat("process ", worker.worker.Hex(), " is not on node ", worker.node.Hex(), " (any more)");
+  } else {
+    died.kind = ErrorKind::kNodeDied;
+    died.message = absl::StrCat("node ", worker.node.Hex(), " of process ", worker.worker.Hex(), " is not in the cluster (any more)");
+  }
   return died;
 }
 

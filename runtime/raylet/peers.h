@@ -20,14 +20,16 @@ class Peers {
   bool OnClusterNodes(const Turn& t, ClusterNodes&& message, std::vector<NodeId>* gone);
   // A core worker of this node is gone: tells everybody.
   void LocalDied(const Turn& t, const Address& worker, ErrorKind kind, const std::string& message);
-  // One of another node, or one that was said to be on this node and is not: tells the core workers here. False if they know.
-  bool RemoteDied(const Turn& t, const WorkerDied& message);
+  // One of another node: tells the core workers here, unless they know.
+  void RemoteDied(const Turn& t, const WorkerDied& message);
+  // The head gave a node up. Nothing may be left of the link to it, even if it is back by the time of the next level.
+  void OnNodeDied(const Turn& t, NodeId node);
   void NodeGone(const Turn& t, NodeId node, const std::string& why);
 
   // Known to be dead: no lease may be granted to it.
   bool IsDead(const Address& process) const {
-    return dead_.Find(process) != nullptr || (process.node != options_.info.id && dead_nodes_.Find(process.node) != nullptr &&
-                                              *dead_nodes_.Find(process.node));
+    const bool* node_gone = dead_nodes_.Find(process.node);
+    return dead_.Find(process) != nullptr || (node_gone != nullptr && *node_gone);
   }
   // What is to be said of a core worker that is not here.
   WorkerDied ObituaryOf(const Address& worker) const;
@@ -38,6 +40,7 @@ class Peers {
 
   const RayletOptions& options_;
   WorkerPool& pool_;
+  ClusterNodes level_;
   absl::btree_map<NodeId, uint64_t> nodes_;  // others: incarnation
   Recent<Address, WorkerDied> dead_{16'384};
   Recent<NodeId, bool> dead_nodes_{4096};    // true: gone, false: has come back
