@@ -1,11 +1,13 @@
 #include "runtime/io/core_impl.h"
 
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "runtime/io/clock.h"
@@ -19,6 +21,17 @@ constexpr int kShallowRounds = 50;            // rounds of kTakeOver before the 
 constexpr size_t kReceiveBudget = 256;        // messages per ring and round
 constexpr int kSpinRounds = 400;              // about 20 us
 constexpr Duration kRetryFullRing = 500us;
+constexpr Duration kExitGrace = 1s;           // for a worker whose raylet is gone
+
+// Nobody is left to kill this worker, and user code that runs on may never look at its connection. It leads its process group, so
+// what it started goes with it.
+void EndWorkerSoon() {
+  std::thread([] {
+    std::this_thread::sleep_for(kExitGrace);
+    if (getpgrp() == getpid()) kill(0, SIGKILL);
+    _exit(1);
+  }).detach();
+}
 
 }  // namespace
 
@@ -118,6 +131,7 @@ void CoreProcess::Impl::OnLost(const std::string& reason) {
   exiting_ = true;
   ++progress_;
   turn_.notify_all();
+  if (options_.role == Role::kWorker) EndWorkerSoon();
 }
 
 void CoreProcess::Impl::Carry(Lock& lock) {
