@@ -32,8 +32,8 @@ bool HeadLink::OnReply(const Turn& t, const RegisterNodeReply& message) {
   fence_after_ = message.fence_after;
   const bool again = registered_;
   registered_ = true;
-  // The head heard of us no earlier than we first asked.
-  if (asked_ && (!answered_ || *answered_ < *asked_)) answered_ = asked_;
+  // The head heard of us no earlier than we first asked. If that is long ago, the first beat has to show that it still does.
+  if (asked_ && t.now < *asked_ + fence_after_ && (!answered_ || *answered_ < *asked_)) answered_ = asked_;
   asked_.reset();
   if (again) return false;
   Beat(t);

@@ -154,6 +154,21 @@ class TestNode {
     Deliver(owner, message);
   }
 
+  // Takes over what the machine wished for; only needed after calls that are not steps of this class.
+  void Collect() {
+    raylet.CheckInvariants();
+    for (Send& send : actions.sends) sends.push_back(std::move(send));
+    for (StartWorkerProcess& start : actions.start_workers) starting.push_back(std::move(start));
+    for (KillWorkerProcess& kill : actions.kill_workers) {
+      std::erase_if(starting, [&](const StartWorkerProcess& start) { return start.worker == kill.worker; });
+      killed.push_back(std::move(kill));
+    }
+    for (StartTransfer& transfer : actions.transfers) transfers.push_back(transfer);
+    if (actions.peers) peers = std::move(actions.peers);
+    actions.Clear();
+  }
+
+
   // ---- what it said
   template <class M>
   std::vector<M> Sent(const Address& to) const {
@@ -204,19 +219,6 @@ class TestNode {
     options.arena_bytes = 64 << 20;
     return options;
   }
-  void Collect() {
-    raylet.CheckInvariants();
-    for (Send& send : actions.sends) sends.push_back(std::move(send));
-    for (StartWorkerProcess& start : actions.start_workers) starting.push_back(std::move(start));
-    for (KillWorkerProcess& kill : actions.kill_workers) {
-      std::erase_if(starting, [&](const StartWorkerProcess& start) { return start.worker == kill.worker; });
-      killed.push_back(std::move(kill));
-    }
-    for (StartTransfer& transfer : actions.transfers) transfers.push_back(transfer);
-    if (actions.peers) peers = std::move(actions.peers);
-    actions.Clear();
-  }
-
   const RayletOptions options_;
   uint64_t next_driver_ = 0xd000;
   uint64_t version_ = 0;
