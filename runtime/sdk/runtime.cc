@@ -67,7 +67,7 @@ Arguments ArgumentsOf(const io::AssignedTask& assigned) {
     if (is_ref) {
       if (next_ref >= spec.refs.size()) throw Error("a task's arguments are damaged: a reference is missing");
       slot.data = spec.refs[next_ref].value.data;
-      slot.bytes = assigned.stored[next_ref];
+      if (next_ref < assigned.stored.size()) slot.bytes = assigned.stored[next_ref];
       ++next_ref;
     } else {
       uint64_t size = 0;
