@@ -165,7 +165,8 @@ int Status(const Options& options) {
   if (!client.ok()) return StatusOfNothing(options, directory, client.status());
 
   Json all = Json::Object().Set("running", true);
-  for (const auto& [name, value] : ReadState(directory).members()) all.Set(name, value);
+  const Json state = ReadState(directory);
+  for (const auto& [name, value] : state.members()) all.Set(name, value);
   bool reachable = true;
   if (!client->at_head()) {
     const absl::StatusOr<Json> host = client->List(Address::Raylet(client->node()), "host");
