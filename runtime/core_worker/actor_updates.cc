@@ -122,11 +122,12 @@ void ActorClient::ResolveLost(const Turn& t, ActorRecord* record) {
 
 ErrorInfo ActorClient::DeathOf(const ActorRecord* record) const {
   const ErrorInfo& why = record->status.error;
-  // What went wrong while it was created says more than that it is dead.
-  const bool never_lived = record->status.incarnation == 0 || why.kind == ErrorKind::kNameTaken ||
+  // What went wrong while it was created, or with this process (kNodeDied), says more than that it is dead.
+  const bool says_more = record->status.incarnation == 0 || why.kind == ErrorKind::kNameTaken ||
+                           why.kind == ErrorKind::kNodeDied ||
                            why.kind == ErrorKind::kUnschedulable || why.kind == ErrorKind::kApplication ||
                            why.kind == ErrorKind::kRuntimeEnvSetup;
-  if (why && never_lived) return why;
+  if (why && says_more) return why;
   ErrorInfo error = MakeError(
       ErrorKind::kActorDied, absl::StrCat("actor ", record->id().Hex(), " is dead: ",
                                           why ? why.message : std::string("it was killed or has exited")));
@@ -203,7 +204,7 @@ void ActorClient::OnTick(const Turn& t) {
     ask_at_ = t.now + kAskAgain;
     const SubmittedTask* creation = tasks_.Find(record->creation);
     if (creation != nullptr && creation->state != TaskState::kPushed) continue;  // the head has not heard of it
-    if (creation != nullptr) {
+    if (creation != nullptr && !record->heard_of) {
       SendCreation(t, record.get());
     } else {
       outbox_.Post<WatchActor>(t, Address::Head()).actor = id;

@@ -225,7 +225,9 @@ void CoreWorker::Impl::Dispatch(const Turn& t, const Address& from, Message&& me
           [&](ExitWorker& m) { executor_.OnExitWorker(t, m); },
           [&](WorkerDied& m) { ProcessDied(t, m); },
           [&](struct NodeDied& m) { NodeGone(t, m); },
-          [&](ObjectLocal& m) { objects_.OnObjectLocal(t, m); },
+          [&](ObjectLocal& m) {
+            if (!executor_.OnObjectLocal(t, m)) objects_.OnObjectLocal(t, m);
+          },
           [&](ActorUpdate& m) {
             actors_.OnActorUpdate(t, m);
             for_language(m);

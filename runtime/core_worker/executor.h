@@ -44,7 +44,8 @@ struct TaskHere {
   bool holds_args = false;     // arguments that are not inline count as uses of their entries
   bool caller_died = false;    // nobody wants the reply
   uint32_t waiting_args = 0;   // values or bytes that are not here yet
-  // While the reply waits: confirmations that are due (registration 0: of this process), uses of what the results contain.
+  // While the reply waits: confirmations that are due (registration 0: of this process; kSealing: of a stored result), and
+  // uses of what the results contain.
   TaskReply reply;
   std::vector<std::pair<ObjectRefInfo, uint64_t>> unconfirmed;
   std::vector<ObjectId> contained;
@@ -98,6 +99,8 @@ class Executor {
   void ArgChanged(const Turn& t, ObjectEntry* entry);
   void ArgGone(const Turn& t, ObjectEntry* entry);
   void BorrowConfirmed(const Turn& t, const ObjectId& id, uint64_t registration);
+  // True if it was about a result that was sealed here.
+  bool OnObjectLocal(const Turn& t, const ObjectLocal& message);
 
   void Flush(const Turn& t) {
     if (dirty_) Start(t);
@@ -145,8 +148,7 @@ class Executor {
   void ReportBlocked(const Turn& t);
   bool GivesBack() const { return reported_blocked_; }
   // Endings (executor_reply.cc).
-  void SealResults(const Turn& t, const TaskHere* task, std::vector<ObjectValue>* results,
-                   absl::Span<const uint64_t> offsets);
+  void SealResults(const Turn& t, TaskHere* task, absl::Span<const uint64_t> offsets);
   void AbortResults(const Turn& t, const std::vector<ObjectValue>& results, absl::Span<const uint64_t> offsets);
   void RegisterCaller(const Turn& t, TaskHere* task);
   void AwaitOwnBorrows(TaskHere* task);
@@ -172,6 +174,7 @@ class Executor {
   List<TaskHere> queue_;     // normal tasks and the creation
   List<TaskHere> running_;
   List<TaskHere> replying_;
+  size_t sealing_ = 0;       // stored results that the raylet has not confirmed
   size_t early_ = 0;         // actor calls that came before their turn
   bool dirty_ = false;
   uint64_t scan_ = 0;

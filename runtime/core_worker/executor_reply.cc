@@ -7,6 +7,11 @@
 #include "runtime/core_worker/executor.h"
 
 namespace shoal::core_worker {
+namespace {
+
+constexpr uint64_t kSealing = UINT64_MAX;
+
+}  // namespace
 
 void Executor::TaskFinished(const Turn& t, const TaskId& id, uint32_t attempt, std::vector<ObjectValue> results,
                             absl::Span<const uint64_t> offsets, bool worker_exiting, bool final) {
@@ -20,12 +25,14 @@ void Executor::TaskFinished(const Turn& t, const TaskId& id, uint32_t attempt, s
     AbortResults(t, results, offsets);
     Forget(task);
   } else {
-    SealResults(t, task, &results, offsets);
     task->reply.results = std::move(results);
+    SealResults(t, task, offsets);
     Finish(t, task);
   }
   dirty_ = true;
-  if (worker_exiting) Leave(t, /*finish_queue=*/false);
+  if (!worker_exiting) return;
+  outbox_.Post<ExitWorker>(t, outbox_.raylet()).reason = leave_reason_;  // or its raylet takes it for an accident
+  Leave(t, /*finish_queue=*/false);
 }
 
 void Executor::FinishWithError(const Turn& t, TaskHere* task, const ErrorInfo& error) {
@@ -42,21 +49,42 @@ void Executor::Finish(const Turn& t, TaskHere* task) {
   if (task->unconfirmed.empty() || SHOAL_DELIBERATE_BUG("core.early_reply")) SendReply(t, task);
 }
 
-void Executor::SealResults(const Turn& t, const TaskHere* task, std::vector<ObjectValue>* results,
-                           absl::Span<const uint64_t> offsets) {
-  for (uint32_t i = 0; i < results->size(); ++i) {
-    ObjectValue& value = (*results)[i];
+// A reply by ring may be faster than the socket to the raylet. So that nobody looks for the bytes before the raylet knows of them, it
+// is asked for them and the reply waits for the answer.
+void Executor::SealResults(const Turn& t, TaskHere* task, absl::Span<const uint64_t> offsets) {
+  for (uint32_t i = 0; i < task->reply.results.size(); ++i) {
+    ObjectValue& value = task->reply.results[i];
     if (value.kind != ValueKind::kStored) continue;
     SHOAL_CHECK(i < offsets.size()) << "a stored result needs the offset of its block";
-    const ObjectId id = task->spec.id.Return(i);
+    value.locations = {options_.self.node};
+    const ObjectRefInfo ref{task->spec.id.Return(i), task->caller.node};
     SealObject& seal = outbox_.Post<SealObject>(t, outbox_.raylet());
-    seal.ref = {id, task->caller.node};
+    seal.ref = ref;
     seal.offset = offsets[i];
     seal.size = value.size;
-    value.locations = {options_.self.node};
-    // The store keeps a first copy without our pin.
-    outbox_.Post<ReleaseObject>(t, outbox_.raylet()).id = id;
+    PullObject& pull = outbox_.Post<PullObject>(t, outbox_.raylet());
+    pull.ref = ref;
+    pull.size = value.size;
+    pull.locations = value.locations;
+    task->unconfirmed.push_back({ref, kSealing});
+    ++sealing_;
   }
+}
+
+bool Executor::OnObjectLocal(const Turn& t, const ObjectLocal& message) {
+  if (sealing_ == 0) return false;
+  bool found = false;
+  auto matches = [&](const TaskHere*, const ObjectRefInfo& ref, uint64_t registration) {
+    if (found || registration != kSealing || ref.id != message.id) return false;
+    return found = true;
+  };
+  ConfirmAll(t, matches);
+  if (!found) return false;
+  --sealing_;
+  // The pin of the creator and the one of this pull; the store keeps a first copy without them.
+  outbox_.Post<ReleaseObject>(t, outbox_.raylet()).id = message.id;
+  if (!message.error) outbox_.Post<ReleaseObject>(t, outbox_.raylet()).id = message.id;
+  return true;
 }
 
 void Executor::AbortResults(const Turn& t, const std::vector<ObjectValue>& results,
@@ -139,7 +167,11 @@ void Executor::BorrowConfirmed(const Turn& t, const ObjectId& id, uint64_t regis
 
 void Executor::DropCaller(const Turn& t, TaskHere* task) {
   for (const auto& [ref, registration] : task->unconfirmed) {
-    if (registration == 0) continue;
+    if (registration == kSealing) {  // both pins, as the answer that comes will find nobody
+      --sealing_;
+      for (int i = 0; i < 2; ++i) outbox_.Post<ReleaseObject>(t, outbox_.raylet()).id = ref.id;
+    }
+    if (registration == 0 || registration == kSealing) continue;
     RemoveBorrower& remove = outbox_.Post<RemoveBorrower>(t, ref.owner());
     remove.id = ref.id;
     remove.borrower = task->caller;
