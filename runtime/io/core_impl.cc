@@ -339,17 +339,31 @@ void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, con
     timeout = {ns / 1'000'000'000, ns % 1'000'000'000};
   }
   socket_.FlushWrites();
+  poller_sleeps_ = true;
+  sleeps_until_ = deadline;
+  const bool in_background = &poll == &background_epoll_;
   lock.unlock();
   epoll_event events[4];
   const int count = epoll_pwait2(poll.get(), events, 4, deadline ? &timeout : nullptr, nullptr);
   lock.lock();
-  doorbell_.Wake();
+  uint64_t value;
   for (int i = 0; i < count; ++i) {
-    if (events[i].data.fd == kick_.get()) {
-      uint64_t value;
-      static_cast<void>(!read(kick_.get(), &value, sizeof(value)));
-    }
+    if (events[i].data.fd == kick_.get()) static_cast<void>(!read(kick_.get(), &value, sizeof(value)));
   }
+  // A thread that took over may sleep by now: then the doorbell is its own, and to be left armed.
+  if (in_background && !background_polls_) return;
+  poller_sleeps_ = false;
+  static_cast<void>(!read(release_event_.get(), &value, sizeof(value)));
+  doorbell_.Wake();
+}
+
+void CoreProcess::Impl::HastenPoller() {
+  if (!poller_sleeps_ || machine_ == nullptr) return;
+  const std::optional<TimePoint> due = machine_->NextDeadline();
+  if (!due || (sleeps_until_ && *sleeps_until_ <= *due)) return;
+  sleeps_until_ = due;
+  const uint64_t one = 1;
+  static_cast<void>(!write(release_event_.get(), &one, sizeof(one)));
 }
 
 void CoreProcess::Impl::EnterPoll() {
@@ -357,6 +371,7 @@ void CoreProcess::Impl::EnterPoll() {
     const uint64_t one = 1;
     static_cast<void>(!write(kick_.get(), &one, sizeof(one)));
     background_polls_ = false;
+    poller_sleeps_ = false;
   }
   polling_ = true;
 }

@@ -44,6 +44,7 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   void Run(Lock& lock, Call&& call) {
     call(Now(), &actions_);
     Carry(lock);
+    HastenPoller();
   }
   // Drives the machine until `done()`; Ok, DeadlineExceeded, Cancelled or Unavailable. `done` is called with the mutex held.
   // `in_task`: this wait may block a running task, so its CPUs are lent out once the thread sleeps.
@@ -102,6 +103,8 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   bool polling_ = false;     // some thread is the poller
   bool background_polls_ = false;
   bool background_sleeps_ = false;  // deeply: only a notify wakes it
+  bool poller_sleeps_ = false;
+  std::optional<TimePoint> sleeps_until_;  // while poller_sleeps_; nullopt: for ever
   int waiting_threads_ = 0;
   int rounds_since_socket_ = 0;
   uint64_t progress_ = 0;    // counts rounds with input, so that waiters re-check
@@ -127,6 +130,8 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   // Sleeps in epoll without the mutex until input, `deadline`, or the machine's own deadline.
   void Sleep(Lock& lock, std::optional<TimePoint> deadline, const UniqueFd& poll);
   bool Spin(Lock& lock);
+  // Wakes the poller if it would sleep past the machine's next deadline.
+  void HastenPoller();
   void EnterPoll();
   void LeavePoll();
 };
