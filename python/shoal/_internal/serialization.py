@@ -6,6 +6,7 @@ import collections
 import copyreg
 import io
 import pickle
+import types
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -25,11 +26,19 @@ def _reduce_memoryview(view: memoryview) -> tuple[Any, ...]:
     return _rebuild_memoryview, (pickle.PickleBuffer(contiguous), None if flat else (view.format, view.shape))
 
 
+def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
+    # cloudpickle drops the name of the file, and with it the lines of source in a worker's traceback.
+    build, parts = cloudpickle.Pickler._dispatch_table[types.CodeType](code)
+    return build, tuple(code.co_filename if part == "<dynamic-code>" else part for part in parts)
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle's, which alone would turn a memoryview into bytes."""
+    """cloudpickle's, which alone would turn a memoryview into bytes and forget where code came from."""
 
     dispatch_table: ClassVar[Any] = collections.ChainMap(
-        {memoryview: _reduce_memoryview}, cloudpickle.Pickler._dispatch_table, copyreg.dispatch_table
+        {memoryview: _reduce_memoryview, types.CodeType: _reduce_code},
+        cloudpickle.Pickler._dispatch_table,
+        copyreg.dispatch_table,
     )
 
 
