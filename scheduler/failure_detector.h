@@ -1,0 +1,37 @@
+// Who has been silent too long. Counts from the receipt of a heartbeat, so a raylet, which counts from its sending, has fenced itself
+// before. If the head itself was held up (paused, swapped out), beats may lie unread: that time is not held against anybody.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "base/ids.h"
+#include "base/time.h"
+
+namespace shoal::scheduler {
+
+class FailureDetector {
+ public:
+  explicit FailureDetector(Duration dead_after) : dead_after_(dead_after) {}
+
+  // A sign of life; begins to watch a node that is not watched yet.
+  void Heard(TimePoint now, NodeId node);
+  void Forget(NodeId node) { last_heard_.erase(node); }
+  bool Watches(NodeId node) const { return last_heard_.contains(node); }
+  // Nodes that have been silent for dead_after, in order of their ids; they are watched no more.
+  std::vector<NodeId> TakeSilent(TimePoint now);
+  std::optional<TimePoint> NextDeadline() const;
+  size_t size() const { return last_heard_.size(); }
+  std::optional<TimePoint> LastHeard(NodeId node) const;
+
+ private:
+  const Duration dead_after_;
+  absl::flat_hash_map<NodeId, TimePoint> last_heard_;
+  // When to look at a node again; looked up lazily, so that a beat costs one hash access.
+  absl::btree_set<std::pair<TimePoint, NodeId>> checks_;
+};
+
+}  // namespace shoal::scheduler
