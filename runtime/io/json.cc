@@ -256,7 +256,8 @@ void Json::Write(std::string* to) const {
       if (number_ == std::floor(number_) && std::fabs(number_) < 9e15) {
         absl::StrAppend(to, static_cast<int64_t>(number_));
       } else {
-        absl::StrAppend(to, number_);
+        char digits[32];  // the fewest that read back as the same number
+        to->append(digits, std::to_chars(digits, digits + sizeof(digits), number_).ptr);
       }
       return;
     case Kind::kString:

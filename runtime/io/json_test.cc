@@ -44,5 +44,11 @@ TEST(JsonTest, MissingMembersReadAsNothing) {
   EXPECT_EQ(json.Number("b"), 0);
 }
 
+TEST(JsonTest, NumbersReadBackAsTheSameNumber) {
+  for (const double number : {1764030290.123456, 0.1, 1e-300, 1.8446744073709552e19, -2.5, 1e22}) {
+    EXPECT_EQ(Json::Parse(Json(number).ToString())->number(), number) << Json(number).ToString();
+  }
+}
+
 }  // namespace
 }  // namespace shoal::io
