@@ -39,11 +39,12 @@ class World {
  private:
   void Boot(int end) {
     const NodeId head{0}, node{7};
+    ++incarnations_;
     sessions_[end] = std::make_unique<Session>(
         session::SessionOptions{.cluster_id = 99,
                                 .role = end == 0 ? Role::kHead : Role::kRaylet,
                                 .self = end == 0 ? head : node,
-                                .incarnation = ++incarnations_,
+                                .incarnation = incarnations_,
                                 .peer = end == 0 ? node : head,
                                 .max_queued_bytes = 1 << 20},
         Rng(incarnations_));
@@ -55,7 +56,7 @@ class World {
     std::deque<std::string>& arriving = flying_[end];
     switch (step) {
       case kWait:
-        now_ += Duration(input->Take<uint16_t>() * 100'000);
+        now_ += Duration(int64_t{input->Take<uint16_t>()} * 100'000);
         for (int each : {0, 1}) {
           sessions_[each]->OnTick(now_, &actions_);
           Carry(each);
