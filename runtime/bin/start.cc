@@ -59,6 +59,7 @@ absl::Status Join(const Options& options, const std::string& directory) {
   const absl::StatusOr<io::KeyPair> keys = io::LoadOrCreateKeys(directory + "/node.key");
   if (!keys.ok()) return keys.status();
   const absl::StatusOr<io::Enrolment> enrolment = io::Enrol(address, *token, keys->public_key);
+  if (absl::IsInvalidArgument(enrolment.status())) return absl::PermissionDeniedError(enrolment.status().message());
   if (!enrolment.ok()) return enrolment.status();
   io::Json json = io::Json::Object();
   json.Set("endpoint", address).Set("head_public_key", token->head_public_key);
