@@ -77,8 +77,6 @@ absl::Status PrepareRuntimeDirectory(const std::string& path) {
 void RemoveRuntimeDirectory(const std::string& path) {
   std::error_code ignored;
   std::filesystem::remove_all(path, ignored);
-  // The one above it too, if it is empty now.
-  std::filesystem::remove(std::filesystem::path(path).parent_path(), ignored);
 }
 
 absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::string& directory) {

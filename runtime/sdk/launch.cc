@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string_view>
 #include <vector>
 
@@ -98,6 +99,9 @@ absl::StatusOr<std::unique_ptr<LocalRuntime>> LocalRuntime::Start(std::string bi
 LocalRuntime::~LocalRuntime() {
   close(life_fd_);
   waitpid(pid_, nullptr, 0);
+  // One that was killed could not remove its directory itself.
+  std::error_code ignored;
+  std::filesystem::remove_all(std::filesystem::path(raylet_socket_).parent_path(), ignored);
 }
 
 std::string SocketOf(const std::string& address) {

@@ -100,7 +100,7 @@ def test_a_killed_driver_leaves_an_empty_cluster() -> None:
         driver.kill()
         driver.wait()
         wait_until(lambda: not cluster.head.json("list", "jobs") or
-                   all(job["state"] == "finished" for job in cluster.head.json("list", "jobs")), 5, "the job ends")
+                   all(job["state"] == "FINISHED" for job in cluster.head.json("list", "jobs")), 5, "the job ends")
         wait_until(lambda: not any(worker.get("state") == "leased" for worker in cluster.head.json("list", "workers")), 5,
                    "its workers are gone")
 

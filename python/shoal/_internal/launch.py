@@ -107,6 +107,10 @@ class LocalRuntime:
             os.close(self._life)
             self._life = -1
         self._process.wait()
+        # One that was killed could not do this itself.
+        directory = self.info.get("runtime_dir")
+        if directory:
+            shutil.rmtree(directory, ignore_errors=True)
 
     def abandon(self) -> None:
         """In a forked child: the runtime belongs to the parent and must not outlive it because of this process."""
