@@ -303,6 +303,7 @@ void ActorClient::Kill(const Turn& t, ActorId actor, bool no_restart) {
   }
   if (AbandonCreation(t, record)) return;
   record->kill = true;
+  record->closed = true;  // who has killed it finds it dead, and not perhaps still there
   SendKill(t, record);
 }
 

@@ -269,6 +269,8 @@ bool World::Step() {
     process->core->OnMessage(now, from, std::move(message), &process->actions);
     process->Carry();
     process->core->CheckInvariants();
+  } else if (process != nullptr && std::get_if<PushTask>(&message) != nullptr) {
+    Send(to, from, WorkerDied{to, ErrorKind::kWorkerCrashed, "it is gone"});
   }
   return true;
 }
