@@ -274,7 +274,7 @@ def test_threads_of_an_actor_overlap():
 
         def meet(self):
             self.barrier.wait(30)
-            return threading.current_thread().name
+            return threading.get_ident()
 
     threaded = Threaded.remote()
     assert len(set(shoal.get([threaded.meet.remote() for _ in range(4)], timeout=60))) == 4

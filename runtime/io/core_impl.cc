@@ -139,6 +139,9 @@ void CoreProcess::Impl::Carry(Lock& lock) {
     // Sending may fill actions_ again (OnLost), so work on a copy of what is there.
     core_worker::CoreWorkerActions now_due;
     std::swap(now_due, actions_);
+    const bool for_waiters = !now_due.execute.empty() || !now_due.ready.empty() || !now_due.for_language.empty() ||
+                             now_due.exit.has_value();
+    if (for_waiters) NotifyWaiters();
     for (Send& send : now_due.sends) {
       if (send.to == machine_->self()) {
         to_self_.emplace_back(send.to, std::move(send.message));
@@ -332,6 +335,7 @@ void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, con
     const std::optional<TimePoint> due = machine_->NextDeadline();
     if (due && (!deadline || *due < *deadline)) deadline = due;
     if (links_->Flush()) deadline = std::min(deadline.value_or(Now() + kRetryFullRing), Now() + kRetryFullRing);
+    links_->RingDoorbells();
   }
   timespec timeout{};
   if (deadline) {
@@ -355,6 +359,16 @@ void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, con
   poller_sleeps_ = false;
   static_cast<void>(!read(release_event_.get(), &value, sizeof(value)));
   doorbell_.Wake();
+}
+
+// The caller is the poller itself, which looks again anyway, or another thread, while the poller sleeps or waits for the mutex.
+void CoreProcess::Impl::NotifyWaiters() {
+  ++progress_;
+  if (poller_sleeps_) {
+    const uint64_t one = 1;
+    static_cast<void>(!write(release_event_.get(), &one, sizeof(one)));
+  }
+  if (waiting_threads_ > 1 || (background_polls_ && waiting_threads_ > 0)) turn_.notify_all();
 }
 
 void CoreProcess::Impl::HastenPoller() {

@@ -132,6 +132,8 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   bool Spin(Lock& lock);
   // Wakes the poller if it would sleep past the machine's next deadline.
   void HastenPoller();
+  // Something happened that a waiting thread may wait for.
+  void NotifyWaiters();
   void EnterPoll();
   void LeavePoll();
 };
@@ -172,8 +174,9 @@ absl::Status CoreProcess::Impl::WaitUntil(Lock& lock, std::optional<TimePoint> d
     }
     EnterPoll();
     while (!done() && lost_.empty() && interrupts_ == interrupts && (!deadline || Now() < *deadline)) {
+      const uint64_t seen = progress_;
       if (Drive(lock)) continue;
-      if (Spin(lock)) continue;
+      if (Spin(lock) || progress_ != seen) continue;
       if (in_task && !blocked) {
         blocked = true;
         Run(lock, [this](TimePoint now, auto* actions) { machine_->SetBlocked(now, true, actions); });

@@ -312,8 +312,11 @@ void CoreProcess::SendToRaylet(Message message) {
 bool CoreProcess::NextTask(AssignedTask* task) {
   *task = {};
   Impl::Lock lock(impl_->mutex_);
-  const absl::Status status = impl_->WaitUntil(lock, std::nullopt, /*in_task=*/false,
-                                               [&] { return !impl_->assigned_.empty() || impl_->exiting_; });
+  absl::Status status;
+  do {  // an interrupt is for the tasks that run here
+    status = impl_->WaitUntil(lock, std::nullopt, /*in_task=*/false,
+                              [&] { return !impl_->assigned_.empty() || impl_->exiting_; });
+  } while (absl::IsCancelled(status));
   if (impl_->assigned_.empty() || absl::IsUnavailable(status)) return false;
   *task = std::move(impl_->assigned_.front());
   impl_->assigned_.pop_front();

@@ -113,13 +113,16 @@ class _Pool:
 
     def _work(self) -> None:
         while True:
-            task = self._queue.get()
+            try:
+                task = self._queue.get_nowait()
+            except queue.Empty:
+                self._idle.release()
+                task = self._queue.get()
             try:
                 self._executor.run(task)
             except TaskCancelledError:  # aimed at a call that had just ended
                 pass
             del task
-            self._idle.release()
 
 
 class AsyncioExecutor(Executor):

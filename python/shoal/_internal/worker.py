@@ -55,6 +55,8 @@ class Handler:
 
     def describe(self, error: BaseException, name: str, options: bytes) -> tuple[int, str, bytes, bool, bool]:
         """(ErrorKind, message, detail, final, worker exits) of what a task raised."""
+        if isinstance(error, ConstructorFailed):
+            return int(errors.ErrorKind.ACTOR_DIED), str(error), b"", True, False
         if isinstance(error, exceptions.AsyncioActorExit):
             message = "The actor is dead because it called exit_actor()."
             return int(errors.ErrorKind.ACTOR_DIED), message, b"", True, True
@@ -94,7 +96,7 @@ class Handler:
             instance = executor.create(task, cls)
             _shoal.set_concurrency(options["max_concurrency"], options["concurrency_groups"])
         except BaseException as error:
-            task.fail(error, True)
+            task.fail(ConstructorFailed.of(error, task.name), True)
             return None
         task.finish(None, False)
         if executor.is_plain:
@@ -113,6 +115,17 @@ class Handler:
     def builtin_method(self, instance: Any, name: str) -> Callable[..., Any]:
         """A method that every actor has, or AttributeError."""
         return builtin_method(instance, name)
+
+
+class ConstructorFailed(exceptions.ActorDiedError):
+    """What callers of an actor get whose constructor raised."""
+
+    @classmethod
+    def of(cls, error: BaseException, name: str) -> ConstructorFailed:
+        """With the text and the traceback of what was raised."""
+        kind, message, detail = errors.describe(error, name)
+        text = str(errors.from_info(kind, message, detail))
+        return cls(f"The actor died because its constructor raised an error: {text}")
 
 
 class ActorState:
