@@ -1,4 +1,5 @@
-// How many messages of 64 bytes a link carries, undisturbed: two sessions alone, and two daemons over ZeroMQ, CURVE and loopback.
+// How many messages of 64 bytes a link carries, undisturbed: two sessions alone, and two daemons over ZeroMQ, CURVE
+// and loopback.
 #include <atomic>
 #include <condition_variable>
 #include <memory>
@@ -72,8 +73,11 @@ struct Daemon {
       std::lock_guard lock(mutex);
       changed.notify_one();
     };
-    network = *io::Network::Start({.keys = keys, .role = node ? Role::kRaylet : Role::kHead, .self = node,
-                                   .incarnation = io::RandomSeed() | 1, .listen_host = listens ? "127.0.0.1" : ""},
+    network = *io::Network::Start({.keys = keys,
+                                   .role = node ? Role::kRaylet : Role::kHead,
+                                   .self = node,
+                                   .incarnation = io::RandomSeed() | 1,
+                                   .listen_host = listens ? "127.0.0.1" : ""},
                                   loop.get(), std::move(handlers));
   }
   ~Daemon() {

@@ -93,9 +93,10 @@ absl::Status Enroller::Look() {
     if (event == DialEvent::kConnected) connected_ = true;
     if (event == DialEvent::kHandshakeFailed) ++failed_handshakes_;
     if (event == DialEvent::kKeyRefused) {
-      return absl::PermissionDeniedError(absl::StrCat("the head at ", endpoint_,
-                                                      " does not know this token (unknown token, or removed by its owner); make "
-                                                      "another one with `shoal token create` there"));
+      return absl::PermissionDeniedError(
+          absl::StrCat("the head at ", endpoint_,
+                       " does not know this token (unknown token, or removed by its owner); make "
+                       "another one with `shoal token create` there"));
     }
   }
   // The first moment at which a frame is taken is the end of the handshake.
@@ -112,14 +113,17 @@ absl::Status Enroller::Look() {
 }
 
 absl::Status Enroller::WhyNot() const {
-  if (sent_) return absl::UnavailableError(absl::StrCat("the head at ", endpoint_, " took the token and does not answer; try again"));
+  if (sent_)
+    return absl::UnavailableError(
+        absl::StrCat("the head at ", endpoint_, " took the token and does not answer; try again"));
   if (connected_ || failed_handshakes_ > 0) {
-    return absl::UnavailableError(absl::StrCat("something answers at ", endpoint_,
-                                               ", but it is not the head that made this token; check the address and that the token is "
-                                               "of this cluster"));
+    return absl::UnavailableError(
+        absl::StrCat("something answers at ", endpoint_,
+                     ", but it is not the head that made this token; check the address and that the token is "
+                     "of this cluster"));
   }
-  return absl::UnavailableError(
-      absl::StrCat("nobody answers at ", endpoint_, "; check the address, that the head runs, and firewalls in between"));
+  return absl::UnavailableError(absl::StrCat("nobody answers at ", endpoint_,
+                                             "; check the address, that the head runs, and firewalls in between"));
 }
 
 absl::StatusOr<Enrolment> Enroller::Run(TimePoint until) {
@@ -132,7 +136,8 @@ absl::StatusOr<Enrolment> Enroller::Run(TimePoint until) {
     const Duration left = until - MonotonicNow();
     if (left <= Duration() || failed_handshakes_ >= kMaxFailedHandshakes) return WhyNot();
     if (dealer_.Readable() || monitor_.Readable() || (!sent_ && dealer_.Writable())) continue;
-    pollfd fds[] = {{.fd = dealer_.fd(), .events = POLLIN, .revents = 0}, {.fd = monitor_.fd(), .events = POLLIN, .revents = 0}};
+    pollfd fds[] = {{.fd = dealer_.fd(), .events = POLLIN, .revents = 0},
+                    {.fd = monitor_.fd(), .events = POLLIN, .revents = 0}};
     poll(fds, 2, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count()));
   }
 }
@@ -173,7 +178,8 @@ absl::StatusOr<Enrolment> DecodeEnrolReply(std::string_view bytes) {
   ReplyLayout layout;
   if (bytes.size() >= sizeof(layout)) std::memcpy(&layout, bytes.data(), sizeof(layout));
   if (bytes.size() < sizeof(layout) || layout.magic != kReplyMagic) {
-    return absl::InternalError("the head's answer to the token cannot be read; install the same release on both machines");
+    return absl::InternalError(
+        "the head's answer to the token cannot be read; install the same release on both machines");
   }
   if (layout.code == 0) return Enrolment{.node = NodeId{layout.node}, .cluster_id = layout.cluster_id};
   std::string sentence(bytes.substr(sizeof(layout), kMaxSentenceBytes));

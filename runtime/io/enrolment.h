@@ -1,5 +1,6 @@
-// What a machine with a token and the head say to each other when it joins: fixed layout, so that any two versions can refuse each other
-// in words. The connection itself is CURVE with the token's key pair; its User-Id tells the head which token it is.
+// What a machine with a token and the head say to each other when it joins: fixed layout, so that any two versions
+// can refuse each other in words. The connection itself is CURVE with the token's key pair; its User-Id tells the
+// head which token it is.
 #pragma once
 
 #include <cstdint>

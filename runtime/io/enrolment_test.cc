@@ -99,7 +99,8 @@ TEST(Enrol, NobodyAtTheAddressIsNamed) {
   const auto enrolment = Enrol("127.0.0.1:1", TokenOf(head), KeyPair::Draw().public_key, Duration(300ms));
   EXPECT_EQ(enrolment.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(SentenceOf(enrolment.status()), HasSubstr("nobody answers at 127.0.0.1:1"));
-  EXPECT_EQ(Enrol("nonsense", TokenOf(head), KeyPair::Draw().public_key).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Enrol("nonsense", TokenOf(head), KeyPair::Draw().public_key).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(Enrol, AnotherProtocolVersionIsRefusedInWords) {

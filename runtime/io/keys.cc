@@ -86,7 +86,8 @@ absl::Status WriteKeyFile(const KeyPair& keys, const std::string& path) {
   UniqueFd fd(mkostemp(temporary.data(), O_CLOEXEC));  // mode 0600
   if (!fd.valid()) return FileError("cannot write beside", path);
   std::string text = absl::StrCat(kFileHeading, "\n", keys.public_key, "\n", keys.secret_key, "\n");
-  const bool written = write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd.get()) == 0;
+  const bool written =
+      write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd.get()) == 0;
   sodium_memzero(text.data(), text.size());
   const bool placed = written && link(temporary.c_str(), path.c_str()) == 0;
   const absl::Status failed = placed || errno == EEXIST ? absl::OkStatus() : FileError("cannot write", path);
@@ -141,7 +142,8 @@ std::string JoinToken::ToString() const {
 
 absl::StatusOr<JoinToken> JoinToken::Parse(const std::string& text) {
   const absl::Status incomplete = absl::InvalidArgumentError(
-      "this is not a whole join token; copy the line that `shoal token create` printed from its first to its last character");
+      "this is not a whole join token; copy the line that `shoal token create` printed from its first to its last "
+      "character");
   std::string_view rest = text;
   while (!rest.empty() && std::strchr(" \t\r\n", rest.back()) != nullptr) rest.remove_suffix(1);
   while (!rest.empty() && std::strchr(" \t\r\n", rest.front()) != nullptr) rest.remove_prefix(1);

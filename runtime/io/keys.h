@@ -18,12 +18,12 @@ struct KeyPair {
   static KeyPair Draw();
 };
 
-// Reads the pair, or draws one and writes it (atomically, 0600). InvalidArgument for a damaged file, PermissionDenied for one that others can
-// read; each names the file and what to do.
+// Reads the pair, or draws one and writes it (atomically, 0600). InvalidArgument for a damaged file,
+// PermissionDenied for one that others can read; each names the file and what to do.
 absl::StatusOr<KeyPair> LoadOrCreateKeys(const std::string& path);
 
-// Admits one machine once. The token is a key pair: its public half is in the head's list, so that a connection without a valid token ends
-// in the CURVE handshake.
+// Admits one machine once. The token is a key pair: its public half is in the head's list, so that a connection
+// without a valid token ends in the CURVE handshake.
 struct JoinToken {
   uint64_t cluster_id = 0;
   std::string head_public_key;
@@ -34,7 +34,8 @@ struct JoinToken {
   static absl::StatusOr<JoinToken> Parse(const std::string& text);
 };
 
-// The secret of the bulk channel between two nodes, the same from both ends: X25519 of their CURVE keys (crypto_box_beforenm).
+// The secret of the bulk channel between two nodes, the same from both ends: X25519 of their CURVE keys
+// (crypto_box_beforenm).
 bulk::BulkKey SharedBulkKey(const KeyPair& own, const std::string& peer_public_key);
 
 }  // namespace shoal::io

@@ -34,9 +34,14 @@ static_assert(sizeof(Envelope) == 32);
 
 // A session's frame around one message is far smaller than this.
 constexpr size_t kMaxMessageBytes = kMaxZmqFrameBytes - 4096;
-// A line whose peer does not answer is dialled anew: ZeroMQ itself never tries again after some failures of a handshake.
+// A line whose peer does not answer is dialled anew: ZeroMQ itself never tries again after some failures of a
+// handshake.
 constexpr Duration kRedialAfter = 3s;
 constexpr int kMaxRedialDoublings = 3;
+// A peer that does not know our key may be about to hear of it: of a new node, or of all of them after its start.
+constexpr Duration kRedialRefusedAfter = 200ms;
+constexpr int kMaxRefusedDoublings = 5;
+constexpr int kRefusalsToTell = 3;
 // Who should dial us and does not is dialled by us.
 constexpr Duration kDialAnywayAfter = 3s;
 constexpr Duration kRefusalEvery = 1s;
@@ -50,12 +55,13 @@ struct Link {
   Peer peer;
   Session session;
   SessionActions actions;
-  uint64_t line = 0;               // that we dialled; 0: none
+  uint64_t line = 0;                // that we dialled; 0: none
   std::string route, former_route;  // over which the peer dialled us last, and before
-  std::string unsent;              // the newest frame that no connection took
+  std::string unsent;               // the newest frame that no connection took
   std::optional<TimePoint> dial_at;
   int redials = 0;
-  int failed_handshakes = 0;       // since the last dial
+  int failed_handshakes = 0;  // since the last dial
+  int key_refusals = 0;       // since it was reachable
   bool told_of_failure = false;
   bool told_of_forgery = false;
   bool closed = false;
@@ -88,6 +94,7 @@ class Network::Impl {
   bool ShouldDial(const Link& link) const;
   void Dial(Link& link);
   void HangUp(Link& link);
+  Duration Jittered(Duration pause);
   LinkPtr LinkOf(NodeId node) const;
   LinkPtr LinkOfKey(const std::string& public_key) const;
   LinkPtr LinkOfLine(uint64_t line) const;
@@ -139,7 +146,8 @@ class Network::Impl {
 
 absl::Status Network::Impl::Start() {
   timer_ = UniqueFd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  if (!timer_.valid()) return absl::ResourceExhaustedError("no file descriptor is left for a timer; raise the limit (ulimit -n)");
+  if (!timer_.valid())
+    return absl::ResourceExhaustedError("no file descriptor is left for a timer; raise the limit (ulimit -n)");
   ZmqTransport::Handlers handlers;
   handlers.admit = [this](const std::string& key) { return nodes_by_key_.contains(key) || tokens_.contains(key); };
   handlers.accepted = [this](const std::string& key, const std::string& route, std::string_view frame) {
@@ -151,7 +159,8 @@ absl::Status Network::Impl::Start() {
     if (const LinkPtr link = LinkOfLine(line)) RetryUnsent(*link);
   };
   handlers.after = [this] { FlushAll(); };
-  auto transport = ZmqTransport::Start({options_.keys, options_.listen_host, options_.port}, loop_, std::move(handlers));
+  auto transport =
+      ZmqTransport::Start({options_.keys, options_.listen_host, options_.port}, loop_, std::move(handlers));
   if (!transport.ok()) return transport.status();
   transport_ = *std::move(transport);
   return loop_->AddFd(timer_.get(), EPOLLIN, [this](uint32_t) { OnTimer(); });
@@ -219,7 +228,8 @@ void Network::Impl::Remove(NodeId node) {
   links_.erase(node);
 }
 
-// One connection per pair is enough, so one side waits: the head always, else whoever can be dialled and has the larger id.
+// One connection per pair is enough, so one side waits: the head always, else whoever can be dialled and has the
+// larger id.
 bool Network::Impl::ShouldDial(const Link& link) const {
   if (link.peer.endpoint.empty() || options_.role == Role::kHead) return false;
   return !link.peer.node || transport_->port() == 0 || options_.self < link.peer.node;
@@ -235,8 +245,12 @@ void Network::Impl::Dial(Link& link) {
     Refused(link, std::string(line.status().message()));
   }
   link.failed_handshakes = 0;
-  const Duration pause = kRedialAfter * (1 << std::min(link.redials++, kMaxRedialDoublings));
-  link.dial_at = MonotonicNow() + pause + Duration(static_cast<int64_t>(rng_.Below(static_cast<uint64_t>(pause.count()))));
+  link.dial_at = MonotonicNow() + Jittered(kRedialAfter * (1 << std::min(link.redials++, kMaxRedialDoublings)));
+}
+
+// So that many who lost the same peer do not come back in the same moment.
+Duration Network::Impl::Jittered(Duration pause) {
+  return pause + Duration(static_cast<int64_t>(rng_.Below(static_cast<uint64_t>(pause.count()))));
 }
 
 void Network::Impl::HangUp(Link& link) {
@@ -292,15 +306,21 @@ void Network::Impl::OnDialled(uint64_t line, std::string_view frame) {
 void Network::Impl::OnDialEvent(uint64_t line, DialEvent event) {
   const LinkPtr link = LinkOfLine(line);
   if (link == nullptr) return;
-  if (event == DialEvent::kHandshakeFailed) ++link->failed_handshakes;
-  const bool refused = event == DialEvent::kKeyRefused;
-  // Once may be a peer that is just leaving.
-  const bool stranger = event == DialEvent::kHandshakeFailed && link->failed_handshakes >= 3;
-  if ((!refused && !stranger) || std::exchange(link->told_of_failure, true)) return;
-  Refused(*link, refused ? absl::StrCat(NameOf(link->peer.node), " at ", link->peer.endpoint,
-                                        " does not know the key of this machine: it was revoked, or has not joined")
-                         : absl::StrCat("who answers at ", link->peer.endpoint, " does not hold the key of ",
-                                        NameOf(link->peer.node)));
+  const std::string who = NameOf(link->peer.node), where = link->peer.endpoint;
+  std::string why;
+  if (event == DialEvent::kKeyRefused) {
+    link->dial_at =
+        MonotonicNow() + Jittered(kRedialRefusedAfter * (1 << std::min(link->key_refusals, kMaxRefusedDoublings)));
+    Arm(link);
+    if (++link->key_refusals < kRefusalsToTell) return;
+    why = absl::StrCat(who, " at ", where, " does not know the key of this machine: it was revoked, or has not joined");
+  } else if (event == DialEvent::kHandshakeFailed) {
+    if (++link->failed_handshakes < kRefusalsToTell) return;  // once may be a peer that is just leaving
+    why = absl::StrCat("who answers at ", where, " does not hold the key of ", who);
+  } else {
+    return;
+  }
+  if (!std::exchange(link->told_of_failure, true)) Refused(*link, why);
 }
 
 void Network::Impl::OnFrame(const LinkPtr& link, std::string_view frame) {
@@ -319,12 +339,15 @@ bool Network::Impl::OnEnrol(const TokenKey& token, const std::string& route, std
 
 absl::StatusOr<Enrolment> Network::Impl::Admit(const TokenKey& token, const EnrolRequest& request) {
   if (request.version != options_.protocol_version) {
-    return absl::FailedPreconditionError(absl::StrCat("this machine speaks protocol version ", request.version, " and the head version ",
-                                                      options_.protocol_version, "; install the same release on both"));
+    return absl::FailedPreconditionError(absl::StrCat("this machine speaks protocol version ", request.version,
+                                                      " and the head version ", options_.protocol_version,
+                                                      "; install the same release on both"));
   }
-  if (request.cluster_id != options_.cluster_id) return absl::UnavailableError("the token is of another cluster than this head's");
+  if (request.cluster_id != options_.cluster_id)
+    return absl::UnavailableError("the token is of another cluster than this head's");
   if (!token.refusal.empty()) return absl::PermissionDeniedError(token.refusal);
-  if (!IsCurveKey(request.node_public_key)) return absl::InvalidArgumentError("the machine's own public key is not a key");
+  if (!IsCurveKey(request.node_public_key))
+    return absl::InvalidArgumentError("the machine's own public key is not a key");
   if (!handlers_.enrol) return absl::PermissionDeniedError("this process does not let machines join");
   const absl::StatusOr<NodeId> node = handlers_.enrol(token.public_key, request.node_public_key);
   if (!node.ok()) return node.status();
@@ -348,7 +371,7 @@ void Network::Impl::Carry(const LinkPtr& link) {
   for (std::string& frame : actions.frames) SendFrame(*link, std::move(frame));
   if (actions.reachable) {
     if (*actions.reachable) {
-      link->redials = 0;
+      link->redials = link->key_refusals = 0;
       link->dial_at.reset();
       link->told_of_failure = false;
     } else if (!link->peer.endpoint.empty() && options_.role != Role::kHead) {
@@ -382,7 +405,8 @@ void Network::Impl::Deliver(Link& link, std::string&& payload) {
   const Address to{NodeId{envelope.to_node}, WorkerId{envelope.to_worker}};
   if (from.node != link.peer.node) {
     if (!std::exchange(link.told_of_forgery, true)) {
-      Refused(link, absl::StrCat(NameOf(link.peer.node), " speaks in the name of ", from.ToString(), "; such messages are dropped"));
+      Refused(link, absl::StrCat(NameOf(link.peer.node), " speaks in the name of ", from.ToString(),
+                                 "; such messages are dropped"));
     }
     return;
   }
@@ -417,8 +441,8 @@ absl::Status Network::Impl::Send(NodeId peer, const Address& from, const Address
   const LinkPtr link = LinkOf(peer);
   if (link == nullptr) return absl::NotFoundError(absl::StrCat(NameOf(peer), " is not a peer of this process"));
   if (message.size() > kMaxMessageBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("a message of ", message.size(), " bytes is over the limit of ", kMaxMessageBytes,
-                                                   "; put large values into the object store"));
+    return absl::InvalidArgumentError(absl::StrCat("a message of ", message.size(), " bytes is over the limit of ",
+                                                   kMaxMessageBytes, "; put large values into the object store"));
   }
   const Envelope envelope{from.node.value, from.worker.value, to.node.value, to.worker.value};
   std::string payload;
@@ -524,7 +548,8 @@ void Network::Impl::OnTimer() {
 Network::Network(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Network::~Network() = default;
 
-absl::StatusOr<std::unique_ptr<Network>> Network::Start(NetworkOptions options, EventLoop* loop, NetworkHandlers handlers) {
+absl::StatusOr<std::unique_ptr<Network>> Network::Start(NetworkOptions options, EventLoop* loop,
+                                                        NetworkHandlers handlers) {
   if (!IsCurveKey(options.keys.public_key) || !IsCurveKey(options.keys.secret_key)) {
     return absl::InvalidArgumentError("this process has no key pair of its own");
   }

@@ -1,14 +1,14 @@
-// The links of one daemon (head or raylet) to the daemons of other machines: ZeroMQ with CURVE below, one session (runtime/session)
-// per peer above. One TCP port, or none for a machine that only dials out.
+// The links of one daemon (head or raylet) to the daemons of other machines: ZeroMQ with CURVE below, one session
+// (runtime/session) per peer above. One TCP port, or none for a machine that only dials out.
 //
 //   auto network = Network::Start({.keys = keys, .cluster_id = id, .role = Role::kRaylet, .self = node, .incarnation = mine}, loop, {
 //       .deliver = [&](Address from, Address to, std::string message) { ... }, ...});
 //   (*network)->SetPeers({{.node = other, .endpoint = "10.0.0.7:6380", .public_key = key}});
 //   (*network)->Send(other, from, to, EncodeMessage(message));
 //
-// Who a peer is follows from its key alone: a connection whose key is not among SetPeers and SetTokens is refused in the handshake and
-// no byte of it reaches a handler; an `Address` that a peer gives as sender must lie on its node. Everything runs in the loop's
-// thread; ZeroMQ has its I/O thread.
+// Who a peer is follows from its key alone: a connection whose key is not among SetPeers and SetTokens is refused in
+// the handshake and no byte of it reaches a handler; an `Address` that a peer gives as sender must lie on its node.
+// Everything runs in the loop's thread; ZeroMQ has its I/O thread.
 #pragma once
 
 #include <cstdint>
@@ -73,8 +73,8 @@ class Network {
   // Level: these and no others. A peer that is no longer named is cut off within a second.
   void SetPeers(std::vector<Peer> peers);
   void SetTokens(std::vector<TokenKey> tokens);
-  // Queues. Nothing was queued unless the result is OK: NotFound for a peer that is not named, ResourceExhausted if too much waits for it,
-  // InvalidArgument for a message of almost 16 MiB or more.
+  // Queues. Nothing was queued unless the result is OK: NotFound for a peer that is not named, ResourceExhausted if
+  // too much waits for it, InvalidArgument for a message of almost 16 MiB or more.
   absl::Status Send(NodeId peer, const Address& from, const Address& to, std::string message);
   // Gives up what waits for the peer and starts over: both sides get peer_reset.
   void Reset(NodeId peer);
@@ -91,9 +91,9 @@ struct Enrolment {
   uint64_t cluster_id = 0;
 };
 
-// Shows the token to the head at "host:port" and has `node_public_key` let in. Blocks until the answer or `timeout`. Errors are one sentence
-// each: PermissionDenied (unknown, used or expired token), Unavailable (nobody answers there, or not the head of the token's
-// cluster), FailedPrecondition (another protocol version).
+// Shows the token to the head at "host:port" and has `node_public_key` let in. Blocks until the answer or `timeout`.
+// Errors are one sentence each: PermissionDenied (unknown, used or expired token), Unavailable (nobody answers
+// there, or not the head of the token's cluster), FailedPrecondition (another protocol version).
 absl::StatusOr<Enrolment> Enrol(const std::string& endpoint, const JoinToken& token, const std::string& node_public_key,
                                 Duration timeout = 10s);
 

@@ -1,4 +1,5 @@
-// Attacks on the listening port, with raw ZeroMQ sockets: nothing of an attacker reaches a handler, and who is welcome is served meanwhile.
+// Attacks on the listening port, with raw ZeroMQ sockets: nothing of an attacker reaches a handler, and who is
+// welcome is served meanwhile.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -139,8 +140,11 @@ TEST_F(NetworkSecurity, GarbageOfAKnownNodeDoesNoHarm) {
     static_cast<void>(attacker.socket.Send(std::move(garbage), more));
   }
   // Whoever answers this has read all of it.
-  const session::HelloBody hello{.version = kProtocolVersion, .role = static_cast<uint32_t>(Role::kRaylet),
-                                 .cluster_id = kTestCluster, .node = 9, .incarnation = 1};
+  const session::HelloBody hello{.version = kProtocolVersion,
+                                 .role = static_cast<uint32_t>(Role::kRaylet),
+                                 .cluster_id = kTestCluster,
+                                 .node = 9,
+                                 .incarnation = 1};
   attacker.socket.Send(session::BuildGreeting(session::FrameKind::kHello, 5, 0, hello, ""));
   zmq_pollitem_t item{.socket = attacker.socket.get(), .fd = 0, .events = ZMQ_POLLIN, .revents = 0};
   EXPECT_GT(zmq_poll(&item, 1, 20'000), 0);
@@ -189,7 +193,8 @@ TEST(Zap, WithoutAHandlerNobodyIsLetIn) {
   Attacker client;
   client.socket.UseCurveClient(KeyPair::Draw(), server.public_key);
   client.Dial(absl::StrCat("127.0.0.1:", *port));
-  EXPECT_TRUE(client.Await({DialEvent::kHandshakeFailed, DialEvent::kKeyRefused, DialEvent::kDisconnected}).has_value());
+  EXPECT_TRUE(
+      client.Await({DialEvent::kHandshakeFailed, DialEvent::kKeyRefused, DialEvent::kDisconnected}).has_value());
   EXPECT_EQ(client.socket.Send("hello"), ZmqSocket::Sent::kFull);
 }
 

@@ -181,6 +181,16 @@ TEST(Network, ARevokedPeerIsCutOffAndTold) {
   EXPECT_EQ(l.head.Send(kNode, "x").code(), absl::StatusCode::kNotFound);
 }
 
+// As when two machines join at the same time and hear of each other one after the other.
+TEST(Network, APeerThatHearsOfUsLateIsDialledAgainSoon) {
+  TestNode a(7), b(8);
+  a.SetPeers({b.AsPeer()});
+  ASSERT_TRUE(a.Send(kOther, "early").ok());
+  ASSERT_TRUE(a.Await(WasRefused)) << "several handshakes have failed";
+  b.SetPeers({a.AsSilentPeer()});
+  EXPECT_TRUE(b.Await(HasMessages(1)));
+}
+
 TEST(Network, AnotherProtocolVersionIsRefusedInWordsOnBothSides) {
   TestNode head(0);
   TestNode node(7, KeyPair::Draw(), [](NetworkOptions* options) { options->protocol_version = 2; });
@@ -189,7 +199,8 @@ TEST(Network, AnotherProtocolVersionIsRefusedInWordsOnBothSides) {
   ASSERT_TRUE(head.Await(WasRefused));
   ASSERT_TRUE(node.Await(WasRefused));
   for (TestNode* side : {&head, &node}) {
-    EXPECT_THAT(side->heard().refused[0], testing::AllOf(HasSubstr("protocol version"), HasSubstr("1"), HasSubstr("2")));
+    EXPECT_THAT(side->heard().refused[0],
+                testing::AllOf(HasSubstr("protocol version"), HasSubstr("1"), HasSubstr("2")));
   }
 }
 
@@ -198,7 +209,8 @@ TEST(Network, APortThatIsTakenIsNamed) {
   const uint16_t port = std::stoi(first.endpoint().substr(10));
   auto loop = *EventLoop::Create();
   const auto second = Network::Start(
-      {.keys = KeyPair::Draw(), .self = kNode, .incarnation = 1, .listen_host = "127.0.0.1", .port = port}, loop.get(), {});
+      {.keys = KeyPair::Draw(), .self = kNode, .incarnation = 1, .listen_host = "127.0.0.1", .port = port}, loop.get(),
+      {});
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(absl::StrCat(port)));
 }
@@ -211,7 +223,8 @@ TEST(Network, AHandlerMayResetAndRemoveThePeerThatItIsCalledFor) {
   });
   const auto send = [&](std::vector<std::string> messages) {
     l.node.InLoop([&](Network* network) {
-      for (const std::string& m : messages) ASSERT_TRUE(network->Send(kHead, Address::Raylet(kNode), Address::Head(), m).ok());
+      for (const std::string& m : messages)
+        ASSERT_TRUE(network->Send(kHead, Address::Raylet(kNode), Address::Head(), m).ok());
     });
   };
   send({"first", "reset", "of the old link"});

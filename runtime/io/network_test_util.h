@@ -36,7 +36,8 @@ struct Heard {
 
 class TestNode {
  public:
-  explicit TestNode(uint64_t node, KeyPair keys = KeyPair::Draw(), std::function<void(NetworkOptions*)> change = nullptr)
+  explicit TestNode(uint64_t node, KeyPair keys = KeyPair::Draw(),
+                    std::function<void(NetworkOptions*)> change = nullptr)
       : keys_(std::move(keys)), node_(node) {
     NetworkOptions options{.keys = keys_,
                            .cluster_id = kTestCluster,
@@ -120,7 +121,8 @@ class TestNode {
                   if (on_message_) on_message_(network_.get(), message);
                 },
             .peer_reset = [this](NodeId peer) { Note([&](Heard* h) { h->resets.push_back(peer); }); },
-            .peer_reachable = [this](NodeId peer, bool ok) { Note([&](Heard* h) { h->reachable.emplace_back(peer, ok); }); },
+            .peer_reachable = [this](NodeId peer,
+                                     bool ok) { Note([&](Heard* h) { h->reachable.emplace_back(peer, ok); }); },
             .refused = [this](NodeId, const std::string& why) { Note([&](Heard* h) { h->refused.push_back(why); }); },
             .enrol =
                 [this](const std::string& token, const std::string& key) {

@@ -1,5 +1,5 @@
-// Who may connect: answers ZeroMQ's question (ZAP, rfc.zeromq.org/spec/27) for each CURVE handshake of a context. What it lets in carries
-// its public key as User-Id on every message from then on.
+// Who may connect: answers ZeroMQ's question (ZAP, rfc.zeromq.org/spec/27) for each CURVE handshake of a context.
+// What it lets in carries its public key as User-Id on every message from then on.
 //
 //   auto zap = ZapHandler::Start(context, [&](const std::string& public_key) { return known.contains(public_key); });
 //   // whenever zap->fd() is readable:

@@ -47,8 +47,8 @@ std::string ZmqPart::user_id() const {
 absl::StatusOr<ZmqSocket> ZmqSocket::Create(const ZmqContext& context, int type) {
   void* raw = zmq_socket(context.get(), type);
   if (raw == nullptr) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a network socket could not be made: ", zmq_strerror(zmq_errno()), "; raise the limit (ulimit -n)"));
+    return absl::ResourceExhaustedError(absl::StrCat("a network socket could not be made: ", zmq_strerror(zmq_errno()),
+                                                     "; raise the limit (ulimit -n)"));
   }
   ZmqSocket socket(raw);
   SHOAL_CHECK(zmq_setsockopt(raw, ZMQ_MAXMSGSIZE, &kMaxZmqFrameBytes, sizeof(kMaxZmqFrameBytes)) == 0);

@@ -1,13 +1,14 @@
-// A ZeroMQ socket with one owner, and the options that every socket of Shoal has. ZeroMQ's defaults suit a lab: unlimited frames before
-// authentication, half-open peers kept for 30 s, messages sent into nowhere, exits that wait for ever.
+// A ZeroMQ socket with one owner, and the options that every socket of Shoal has. ZeroMQ's defaults suit a lab:
+// unlimited frames before authentication, half-open peers kept for 30 s, messages sent into nowhere, exits that wait
+// for ever.
 //
 //   ZmqContext context = ZmqContext::Create();
 //   absl::StatusOr<ZmqSocket> dealer = ZmqSocket::Create(context, ZMQ_DEALER);
 //   dealer->UseCurveClient(keys, server_public_key);
 //   dealer->Connect("10.0.0.7:6380");
 //
-// The descriptor of a socket (fd) is edge-triggered in disguise: it says that something may have changed, and any call may have taken that
-// in. So after each send or receive ask Readable() again before waiting for it.
+// The descriptor of a socket (fd) is edge-triggered in disguise: it says that something may have changed, and any
+// call may have taken that in. So after each send or receive ask Readable() again before waiting for it.
 #pragma once
 
 #include <zmq.h>

@@ -140,7 +140,8 @@ ZmqSocket::Sent ZmqTransport::Answer(const std::string& route, std::string& fram
   return sent == ZmqSocket::Sent::kYes ? listener_.Send(std::move(frame)) : sent;
 }
 
-// Whatever we did to a socket may have swallowed the sign that it is readable: look again, but not from within the caller.
+// Whatever we did to a socket may have swallowed the sign that it is readable: look again, but not from within the
+// caller.
 void ZmqTransport::Touch(uint64_t line) {
   touched_.insert(line);
   if (serving_ || serve_posted_) return;

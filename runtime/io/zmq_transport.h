@@ -1,13 +1,13 @@
-// Frames to and from other machines over ZeroMQ with CURVE: one listening socket, one dialling socket per peer that is dialled. Knows keys,
-// connections and frames; who they belong to and what frames say is network.cc's.
+// Frames to and from other machines over ZeroMQ with CURVE: one listening socket, one dialling socket per peer that
+// is dialled. Knows keys, connections and frames; who they belong to and what frames say is network.cc's.
 //
 //   auto transport = ZmqTransport::Start({.keys = keys, .listen_host = "0.0.0.0"}, loop, handlers);
 //   uint64_t line = *(*transport)->Dial("10.0.0.7:6380", server_key);
 //   (*transport)->SendTo(line, frame);             // what the peer says back comes to handlers.dialled
-//   (*transport)->Answer(route, frame);            // on a connection that somebody made to us, as given to handlers.accepted
+//   (*transport)->Answer(route, frame);            // over a connection to us, see handlers.accepted
 //
-// Frames may be lost at any time without a word. Runs in the loop's thread; handlers are called from the loop only, never from within these
-// functions, and may call them.
+// Frames may be lost at any time without a word. Runs in the loop's thread; handlers are called from the loop only,
+// never from within these functions, and may call them.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,8 @@ class ZmqTransport {
     std::function<void()> after;
   };
 
-  static absl::StatusOr<std::unique_ptr<ZmqTransport>> Start(const Options& options, EventLoop* loop, Handlers handlers);
+  static absl::StatusOr<std::unique_ptr<ZmqTransport>> Start(const Options& options, EventLoop* loop,
+                                                             Handlers handlers);
   ~ZmqTransport();
   ZmqTransport(const ZmqTransport&) = delete;
   ZmqTransport& operator=(const ZmqTransport&) = delete;

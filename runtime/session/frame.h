@@ -2,20 +2,21 @@
 //
 //   | magic u32 | kind u8 | flags u8 | 0 u16 | count u32 | 0 u32 | from u64 | to u64 | ack u64 | seq u64 |   48 bytes
 //
-// `from` and `to` are the link numbers of sender and receiver (session.cc); `ack` is the last message in order that the sender of the
-// frame has delivered.
+// `from` and `to` are the link numbers of sender and receiver (session.cc); `ack` is the last message in order that
+// the sender of the frame has delivered.
 //
 //   kind          body                     seq                       says
 //   kHello        HelloBody                -                         I look for a link; my number for it is `from`
-//   kOffer        HelloBody                -                         to a hello: my number would be `from`, yours is `to`
+//   kOffer        HelloBody                -                         to a hello: mine would be `from`, yours is `to`
 //   kData         count x (u32 size, bytes) number of the first one
 //   kAck          -                        -                         nothing but `ack`
 //   kHeartbeat    -                        any                       echo this at once
 //   kEcho         -                        that of the heartbeat
-//   kUnknown      -                        -                         the link (your `from`, your `to`) is not known here
+//   kUnknown      -                        -                         a link of these numbers is not known here
 //   kRefuse       HelloBody, sentence      -                         we do not fit
 //
-// Bytes come from a peer: ParseFrame reads nothing outside of them, and whoever reads bodies does it through DataReader.
+// Bytes come from a peer: ParseFrame reads nothing outside of them, and whoever reads bodies does it through
+// DataReader.
 #pragma once
 
 #include <bit>
@@ -32,7 +33,8 @@ static_assert(std::endian::native == std::endian::little);
 enum class FrameKind : uint8_t { kHello = 1, kOffer, kData, kAck, kHeartbeat, kEcho, kUnknown, kRefuse };
 
 inline constexpr uint32_t kFrameMagic = 0x4c4f4853;  // "SHOL"
-inline constexpr uint8_t kGapFlag = 1;     // on any frame of a link: something between `ack` and what came since is missing
+inline constexpr uint8_t kGapFlag =
+    1;  // on any frame of a link: something between `ack` and what came since is missing
 inline constexpr uint8_t kAckNowFlag = 2;  // on data: the sender waits for the acknowledgement
 inline constexpr uint32_t kMaxMessagesPerFrame = 16384;
 inline constexpr size_t kMaxSentenceBytes = 512;
@@ -53,7 +55,8 @@ struct FrameHeader {
 };
 static_assert(sizeof(FrameHeader) == 48);
 
-// Who speaks. The same for all versions up to and including `version`, so that any two can refuse each other in words.
+// Who speaks. The same for all versions up to and including `version`, so that any two can refuse each other in
+// words.
 struct HelloBody {
   uint32_t version = 0;
   uint32_t role = 0;
@@ -68,7 +71,8 @@ inline void AppendBytes(const void* from, size_t size, std::string* to) {
   to->append(static_cast<const char*>(from), size);
 }
 
-inline std::string BuildGreeting(FrameKind kind, uint64_t from, uint64_t to, const HelloBody& hello, std::string_view sentence) {
+inline std::string BuildGreeting(FrameKind kind, uint64_t from, uint64_t to, const HelloBody& hello,
+                                 std::string_view sentence) {
   const FrameHeader header{.kind = kind, .from = from, .to = to};
   std::string frame;
   AppendBytes(&header, sizeof(header), &frame);

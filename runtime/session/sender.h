@@ -3,9 +3,9 @@
 //   queue:  | sent, not acknowledged | not sent yet |
 //            ^ acked + 1              ^ next          accepted grows to the right
 //
-// Go-back-N (Tanenbaum, Computer Networks, sliding windows): after a silence everything from acked + 1 counts as not sent. How much of it
-// may be under way doubles with each acknowledgement that makes progress, from one frame up to the whole window, so that a
-// slow link is not drowned in repetitions (slow start, RFC 5681).
+// Go-back-N (Tanenbaum, Computer Networks, sliding windows): after a silence everything from acked + 1 counts as not
+// sent. How much of it may be under way doubles with each acknowledgement that makes progress, from one frame up to
+// the whole window, so that a slow link is not drowned in repetitions (slow start, RFC 5681).
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,8 @@ class Sender {
   bool OnAck(TimePoint now, uint64_t ack);
   // The peer misses what follows its last acknowledgement. Obeyed once per round trip.
   void OnGap(TimePoint now);
-  // Data frames for what the window allows; with `only_full`, none that could still be filled up. `link` is the header to start from.
+  // Data frames for what the window allows; with `only_full`, none that could still be filled up. `link` is the
+  // header to start from.
   void Pump(TimePoint now, bool only_full, const FrameHeader& link, std::vector<std::string>* frames);
   // Goes back after a silence; then call Pump.
   void OnTick(TimePoint now);
@@ -56,16 +57,16 @@ class Sender {
   Duration Timeout() const;
 
   const SessionOptions& options_;
-  RingQueue<std::string> queue_;   // [0] is message acked_ + 1
+  RingQueue<std::string> queue_;  // [0] is message acked_ + 1
   uint64_t acked_ = 0;
-  uint64_t highest_sent_ = 0;      // an acknowledgement beyond it is a lie
-  size_t in_flight_ = 0;           // queue_[0, in_flight_) are under way
+  uint64_t highest_sent_ = 0;  // an acknowledgement beyond it is a lie
+  size_t in_flight_ = 0;       // queue_[0, in_flight_) are under way
   uint64_t in_flight_bytes_ = 0, unsent_bytes_ = 0;
-  uint64_t budget_bytes_;          // for what may be under way, up to window_bytes
-  TimePoint last_progress_;        // when something was first under way, acknowledged or sent again
+  uint64_t budget_bytes_;    // for what may be under way, up to window_bytes
+  TimePoint last_progress_;  // when something was first under way, acknowledged or sent again
   TimePoint last_gap_;
-  uint32_t silences_ = 0;          // timeouts without progress in between
-  Duration round_trip_{};          // smoothed; 0: not known
+  uint32_t silences_ = 0;  // timeouts without progress in between
+  Duration round_trip_{};  // smoothed; 0: not known
 };
 
 }  // namespace shoal::session

@@ -1,13 +1,15 @@
-// How both ends agree where a link begins. Each end names a link by a number that it draws and uses for one link only, so a link is a pair of
-// numbers that both ends enter once and never again; numbers of messages count from 1 within it.
+// How both ends agree where a link begins. Each end names a link by a number that it draws and uses for one link
+// only, so a link is a pair of numbers that both ends enter once and never again; numbers of messages count from 1
+// within it.
 //
 //   A, without a link: offered = a        B: offered = b
 //     Hello(from a)            ------>      a looks for a link: remember it, say what I would call that link
 //     adopt (a, b)            <------     Offer(from b, to a)
-//     Heartbeat(a -> b)        ------>      to == offered: whoever says this heard of b, and b is fresh: adopt (b, a), draw a new number
+//     Heartbeat(a -> b)        ------>      who says this heard of b just now: adopt (b, a), draw a new number
 //
-// A frame of a link that its receiver is not in is answered by Unknown, which never becomes false again, so its receiver gives the link
-// up and says hello. Nothing else can end a link, except Reset. Old frames name old numbers and are nothing but Unknown.
+// A frame of a link that its receiver is not in is answered by Unknown, which never becomes false again, so its
+// receiver gives the link up and says hello. Nothing else can end a link, except Reset. Old frames name old numbers
+// and are nothing but Unknown.
 #include "runtime/session/session.h"
 
 #include <algorithm>
@@ -23,10 +25,10 @@
 namespace shoal::session {
 namespace {
 
-constexpr size_t kMaxCandidates = 8;   // ends of the peer that look for a link at the same time: one, and leftovers
-constexpr size_t kMaxRetired = 64;     // processes of the peer that have been replaced
+constexpr size_t kMaxCandidates = 8;  // ends of the peer that look for a link at the same time: one, and leftovers
+constexpr size_t kMaxRetired = 64;    // processes of the peer that have been replaced
 constexpr uint32_t kMaxHelloDoublings = 4;
-constexpr uint32_t kQuickBeats = 8;    // how often a new link is announced in quick succession
+constexpr uint32_t kQuickBeats = 8;  // how often a new link is announced in quick succession
 
 std::string NameOf(NodeId node) { return node ? absl::StrCat("node ", node.Hex()) : "the head"; }
 
@@ -106,17 +108,17 @@ class Session::Impl {
   uint64_t mine_ = 0, theirs_ = 0;  // the link that we are in; 0: none
   uint64_t offered_;                // what we will call the next one
   std::vector<Candidate> candidates_;
-  bool had_link_ = false;           // since the owner was told of a reset
-  bool confirmed_ = false;          // the peer is in this link, too
+  bool had_link_ = false;   // since the owner was told of a reset
+  bool confirmed_ = false;  // the peer is in this link, too
   uint64_t last_incarnation_ = 0;
-  std::vector<uint64_t> retired_;   // incarnations that came before, oldest first
-  bool refused_ = false;            // told the owner
+  std::vector<uint64_t> retired_;  // incarnations that came before, oldest first
+  bool refused_ = false;           // told the owner
 
   bool started_ = false;
   TimePoint started_at_, hello_at_, beat_at_, flush_at_;
-  uint32_t hellos_ = 0, beats_ = 0;   // since there is no link, since it began
-  TimePoint last_beat_;               // sent; its time is what the peer echoes
-  std::optional<TimePoint> echoed_;   // sending time of the newest beat that was answered
+  uint32_t hellos_ = 0, beats_ = 0;  // since there is no link, since it began
+  TimePoint last_beat_;              // sent; its time is what the peer echoes
+  std::optional<TimePoint> echoed_;  // sending time of the newest beat that was answered
   std::optional<bool> reachable_;
 };
 
@@ -141,7 +143,7 @@ void Session::Impl::Flush(TimePoint now, SessionActions* actions) {
 void Session::Impl::Reset(TimePoint now, SessionActions* actions) {
   SHOAL_CHECK(started_);
   SHOAL_CHECK(actions->delivered.empty()) << "take what was delivered before the reset";
-  had_link_ = true;  // what waits for the first link is given up as well
+  had_link_ = true;   // what waits for the first link is given up as well
   offered_ = Draw();  // the peer may be in a link under the old one that we have not heard of
   candidates_.clear();
   GiveUp(now, actions);
@@ -300,12 +302,12 @@ bool Session::Impl::Fits(const FrameHeader& header, const HelloBody& hello, Sess
 std::string Session::Impl::Misfit(const HelloBody& hello) const {
   const NodeId node{hello.node}, wanted{hello.peer};
   if (hello.version != options_.protocol_version) {
-    return absl::StrCat(NameOf(node), " speaks protocol version ", hello.version, " and ", NameOf(options_.self), " version ",
-                        options_.protocol_version, "; install the same release on both");
+    return absl::StrCat(NameOf(node), " speaks protocol version ", hello.version, " and ", NameOf(options_.self),
+                        " version ", options_.protocol_version, "; install the same release on both");
   }
   if (hello.cluster_id != options_.cluster_id) {
-    return absl::StrCat(NameOf(node), " belongs to cluster ", absl::Hex(hello.cluster_id), " and ", NameOf(options_.self),
-                        " to cluster ", absl::Hex(options_.cluster_id));
+    return absl::StrCat(NameOf(node), " belongs to cluster ", absl::Hex(hello.cluster_id), " and ",
+                        NameOf(options_.self), " to cluster ", absl::Hex(options_.cluster_id));
   }
   if (node != options_.peer) {
     return absl::StrCat(NameOf(node), " answers where ", NameOf(options_.peer), " should be");
@@ -330,7 +332,8 @@ void Session::Impl::SayHello(TimePoint now, SessionActions* actions) {
   const Duration pause = options_.resend_after * (1 << std::min(hellos_, kMaxHelloDoublings));
   ++hellos_;
   // Two ends that began in the same moment, or many peers of a head that came back, drift apart.
-  hello_at_ = now + pause / 2 + Duration(static_cast<int64_t>(rng_.Below(static_cast<uint64_t>(pause.count()) / 2 + 1)));
+  hello_at_ =
+      now + pause / 2 + Duration(static_cast<int64_t>(rng_.Below(static_cast<uint64_t>(pause.count()) / 2 + 1)));
 }
 
 void Session::Impl::SendGreeting(FrameKind kind, uint64_t to, std::string_view sentence, SessionActions* actions) {

@@ -1,6 +1,6 @@
-// One end of a link between two daemons (head or raylet) over a transport that may lose, repeat, reorder and delay frames, and whose
-// other end may die and come back. What is sent arrives once and in order at the incarnation that it was sent to, or not at
-// all, and then the sender is told. ZeroMQ and the simulator are transports.
+// One end of a link between two daemons (head or raylet) over a transport that may lose, repeat, reorder and delay
+// frames, and whose other end may die and come back. What is sent arrives once and in order at the incarnation that
+// it was sent to, or not at all, and then the sender is told. ZeroMQ and the simulator are transports.
 //
 //   Session session({.cluster_id = id, .role = Role::kRaylet, .self = me, .incarnation = mine, .peer = them}, Rng(seed));
 //   session.Start(now, &actions);
@@ -11,10 +11,10 @@
 //   for (std::string& payload : actions.delivered) ...
 //   actions.Clear();
 //
-// Frames start with a fixed little-endian header (frame.h). Hello carries protocol version, cluster id, role, node, incarnation and
-// a link number; then sequence numbers, cumulative acks (by 64 messages or 5 ms), go-back-N after 100 ms of silence, a window that the
-// caller can see, and echoing heartbeats, which expose cuts of one direction. Several small payloads share a frame.
-// States: docs/states/session.md. Nothing received is trusted.
+// Frames start with a fixed little-endian header (frame.h). Hello carries protocol version, cluster id, role, node,
+// incarnation and a link number; then sequence numbers, cumulative acks (by 64 messages or 5 ms), go-back-N after
+// 100 ms of silence, a window that the caller can see, and echoing heartbeats, which expose cuts of one direction.
+// Several small payloads share a frame. States: docs/states/session.md. Nothing received is trusted.
 #pragma once
 
 #include <cstdint>
@@ -52,8 +52,9 @@ struct SessionOptions {
 struct SessionActions {
   std::vector<std::string> frames;     // to the peer, in this order; any may be lost
   std::vector<std::string> delivered;  // payloads from the peer
-  // The link begins anew: the peer is another process, or one side gave the link up. What was sent and not acknowledged is lost and
-  // will not arrive, as is what the other side had sent; nothing of the old link comes after this. Happened before `delivered`.
+  // The link begins anew: the peer is another process, or one side gave the link up. What was sent and not
+  // acknowledged is lost and will not arrive, as is what the other side had sent; nothing of the old link comes
+  // after this. Happened before `delivered`.
   bool reset = false;
   std::optional<bool> reachable;       // changed: an echo came in time, or none did
   std::string refused;                 // the peer and we do not fit (version, cluster, node): why, in one sentence; nothing will pass
@@ -69,8 +70,8 @@ struct SessionActions {
   }
 };
 
-// The answer to a frame of somebody whom no session speaks to any more: its session reports `refused` with this sentence. "" if it was no
-// frame.
+// The answer to a frame of somebody whom no session speaks to any more: its session reports `refused` with this
+// sentence. "" if it was no frame.
 std::string RefusalOf(std::string_view frame, const std::string& sentence);
 
 class Session {
@@ -82,11 +83,12 @@ class Session {
 
   // Says hello. Call once, before anything else.
   void Start(TimePoint now, SessionActions* actions);
-  // Takes a message for delivery, now or when the peer answers. False, and nothing is taken, if max_queued_bytes wait already. Small
-  // messages may be held back for the rest of the turn: call Flush when it ends.
+  // Takes a message for delivery, now or when the peer answers. False, and nothing is taken, if max_queued_bytes
+  // wait already. Small messages may be held back for the rest of the turn: call Flush when it ends.
   bool Send(TimePoint now, std::string payload, SessionActions* actions);
   void Flush(TimePoint now, SessionActions* actions);
-  // Gives up what is queued or in flight, as after a death of the peer: both sides get `reset`. `actions` must hold nothing delivered.
+  // Gives up what is queued or in flight, as after a death of the peer: both sides get `reset`. `actions` must hold
+  // nothing delivered.
   void Reset(TimePoint now, SessionActions* actions);
   void OnFrame(TimePoint now, std::string_view frame, SessionActions* actions);
   void OnTick(TimePoint now, SessionActions* actions);

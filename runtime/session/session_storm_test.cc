@@ -1,4 +1,5 @@
-// What sessions promise, over many seeds of a bad network; and that these checks notice when a session breaks its promise.
+// What sessions promise, over many seeds of a bad network; and that these checks notice when a session breaks its
+// promise.
 #include <gtest/gtest.h>
 
 #include <string>

@@ -1,12 +1,13 @@
-// Two ends and a network between them that loses, repeats, reorders and delays frames by a seed, and checks what sessions promise:
+// Two ends and a network between them that loses, repeats, reorders and delays frames by a seed, and checks what
+// sessions promise:
 //
 //   World world(seed, {.loss = 0.2, .duplication = 0.2, .reordering = 0.5});
 //   world.Run(5000);                      // steps: ends send, reset and restart as they like
 //   world.Heal();
 //   world.Settle();                       // now everything must arrive
 //
-// A segment is what one end sends between two resets of its own. The promise: between two resets of a receiver, what arrives is the
-// beginning of one segment, in order and without holes, and never of an older segment than before.
+// A segment is what one end sends between two resets of its own. The promise: between two resets of a receiver, what
+// arrives is the beginning of one segment, in order and without holes, and never of an older segment than before.
 #pragma once
 
 #include <cstdint>
@@ -75,9 +76,9 @@ class World {
   struct End {
     std::unique_ptr<Session> session;
     uint64_t incarnation = 0;
-    uint64_t segment = 0, sent = 0;             // of this end as sender
-    uint64_t from_segment = 0, expected = 0;    // as receiver, since its last reset; 0: nothing yet
-    uint64_t oldest_allowed = 0;                // segments before it are over for this receiver
+    uint64_t segment = 0, sent = 0;           // of this end as sender
+    uint64_t from_segment = 0, expected = 0;  // as receiver, since its last reset; 0: nothing yet
+    uint64_t oldest_allowed = 0;              // segments before it are over for this receiver
   };
 
   void Boot(int end);

@@ -1,9 +1,10 @@
-// Messages to a server process that is killed with SIGKILL and started again, over the real network: sessions, ZeroMQ, CURVE. The server
-// appends the number of each message that it is handed to a log in shared memory, one store each, and checks nothing: a message that is
-// lost, comes twice or out of order is in the log for the parent to see.
+// Messages to a server process that is killed with SIGKILL and started again, over the real network: sessions,
+// ZeroMQ, CURVE. The server appends the number of each message that it is handed to a log in shared memory, one
+// store each, and checks nothing: a message that is lost, comes twice or out of order is in the log for the parent
+// to see.
 //
-// What was in flight when the server died is lost by contract, and the client is told so (peer_reset). It then waits for the server to say
-// how much it has, and goes on from there: that is all that an application has to do.
+// What was in flight when the server died is lost by contract, and the client is told so (peer_reset). It then waits
+// for the server to say how much it has, and goes on from there: that is all that an application has to do.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -34,7 +35,7 @@ constexpr uint64_t kMessages = 1'000'000, kKills = 100;
 constexpr uint64_t kMessages = 100'000, kKills = 5;
 #endif
 constexpr size_t kMessageBytes = 64;
-constexpr uint64_t kSayEvery = 1024;   // messages between two reports of the server
+constexpr uint64_t kSayEvery = 1024;    // messages between two reports of the server
 constexpr uint64_t kAhead = 16 * 1024;  // messages that the client sends beyond the last report
 const NodeId kClient{7}, kServer{0};
 
@@ -63,19 +64,21 @@ int RunServer(int fd) {
   const auto say = [&] {
     SHOAL_CHECK(network->Send(kClient, Address::Head(), Address::Raylet(kClient), absl::StrCat(have)).ok());
   };
-  auto started = Network::Start(
-      {.keys = {shared->server_keys[0], shared->server_keys[1]}, .role = Role::kHead, .incarnation = RandomSeed() | 1,
-       .listen_host = "127.0.0.1", .port = static_cast<uint16_t>(shared->port.load())},
-      loop.get(),
-      {.deliver =
-           [&](const Address&, const Address&, std::string message) {
-             uint64_t number = 0;
-             std::memcpy(&number, message.data(), sizeof(number));
-             SHOAL_CHECK(message.size() == kMessageBytes && have < std::size(shared->log));
-             shared->log[have++] = number + 1;
-             if (have % kSayEvery == 0 || have == kMessages) say();
-           },
-       .peer_reset = [&](NodeId) { say(); }});
+  auto started = Network::Start({.keys = {shared->server_keys[0], shared->server_keys[1]},
+                                 .role = Role::kHead,
+                                 .incarnation = RandomSeed() | 1,
+                                 .listen_host = "127.0.0.1",
+                                 .port = static_cast<uint16_t>(shared->port.load())},
+                                loop.get(),
+                                {.deliver =
+                                     [&](const Address&, const Address&, std::string message) {
+                                       uint64_t number = 0;
+                                       std::memcpy(&number, message.data(), sizeof(number));
+                                       SHOAL_CHECK(message.size() == kMessageBytes && have < std::size(shared->log));
+                                       shared->log[have++] = number + 1;
+                                       if (have % kSayEvery == 0 || have == kMessages) say();
+                                     },
+                                 .peer_reset = [&](NodeId) { say(); }});
   SHOAL_CHECK(started.ok()) << started.status();
   network = started->get();
   shared->port = network->port();
@@ -103,9 +106,10 @@ class Client {
     std::strcpy(shared_->server_keys[1], server.secret_key.c_str());
     std::strcpy(shared_->client_key, own.public_key.c_str());
     loop_ = *EventLoop::Create();
-    auto started = Network::Start({.keys = own, .self = kClient, .incarnation = RandomSeed() | 1}, loop_.get(),
-                                  {.deliver = [this](const Address&, const Address&, std::string said) { OnHave(said); },
-                                   .peer_reset = [this](NodeId) { OnReset(); }});
+    auto started =
+        Network::Start({.keys = own, .self = kClient, .incarnation = RandomSeed() | 1}, loop_.get(),
+                       {.deliver = [this](const Address&, const Address&, std::string said) { OnHave(said); },
+                        .peer_reset = [this](NodeId) { OnReset(); }});
     SHOAL_CHECK(started.ok()) << started.status();
     network_ = *std::move(started);
     StartServer();
@@ -150,7 +154,8 @@ class Client {
       done_ = true;
       ended_.notify_one();
     }
-    // Spread over the run, at no particular place; never one that has not been heard of, whose death nobody could notice.
+    // Spread over the run, at no particular place; never one that has not been heard of, whose death nobody could
+    // notice.
     if (kills_ < kKills && have >= kill_at_ && alive_) {
       KillServer();
       alive_ = false;
@@ -188,7 +193,8 @@ TEST(SessionKill, NothingIsLostAndNothingComesTwice) {
   ASSERT_EQ(ftruncate(fd, sizeof(Shared)), 0);
   Client client(fd);
   client.Start();
-  ASSERT_TRUE(client.AwaitEnd(std::chrono::seconds(500))) << client.kills() << " kills, " << client.resets() << " resets";
+  ASSERT_TRUE(client.AwaitEnd(std::chrono::seconds(500)))
+      << client.kills() << " kills, " << client.resets() << " resets";
   EXPECT_EQ(client.kills(), kKills);
   EXPECT_GE(client.resets(), kKills) << "each death must be told";
   for (uint64_t i = 0; i < kMessages; ++i) ASSERT_EQ(client.shared().log[i], i + 1) << "at " << i;
