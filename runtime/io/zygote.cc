@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -26,6 +27,23 @@ std::string PythonOf(const ZygoteOptions& options) {
   if (!options.python.empty()) return options.python;
   const char* given = std::getenv("SHOAL_PYTHON");
   return given != nullptr && *given != '\0' ? given : "python3";
+}
+
+// PYTHONPATH with the package that came with this program at its end: the one whose bin/ it lies in, or the one of its build tree.
+std::string PythonPath() {
+  const char* given = std::getenv("PYTHONPATH");
+  std::string path = given == nullptr ? "" : given;
+  char program[4096];
+  const ssize_t size = readlink("/proc/self/exe", program, sizeof(program));
+  if (size <= 0) return path;
+  const std::filesystem::path bin = std::filesystem::path(std::string(program, static_cast<size_t>(size))).parent_path();
+  for (const std::filesystem::path& package : {bin.parent_path(), bin.parent_path().parent_path() / "python/shoal"}) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(package / "_internal/zygote.py", ignored)) continue;
+    absl::StrAppend(&path, path.empty() ? "" : ":", package.parent_path().string());
+    break;
+  }
+  return path;
 }
 
 // 0 or errno.
@@ -86,6 +104,7 @@ absl::Status Zygote::Launch() {
   SpawnOptions spawn;
   spawn.command = options_.command;
   if (spawn.command.empty()) spawn.command = {PythonOf(options_), "-m", "shoal._internal.zygote"};
+  spawn.environment = {{"PYTHONPATH", PythonPath()}};
   spawn.descriptors = {{theirs.get(), kDescriptor}};
   if (log.valid()) spawn.descriptors.insert(spawn.descriptors.end(), {{log.get(), 1}, {log.get(), 2}});
   spawn.own_group = true;
