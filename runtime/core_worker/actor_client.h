@@ -40,7 +40,7 @@ struct ActorRecord {
   List<SubmittedTask> in_flight;   // sent to the current incarnation
   List<SubmittedTask> lost;        // sent to one that died, not to be retried
   uint64_t next_sequence = 0;
-  uint64_t dead_incarnation = 0;   // this one and earlier ones are known to be dead
+  uint64_t dead_incarnation = 0;   // this one and earlier ones are dead for sure
   bool closed = false;             // the current incarnation takes no more calls
   bool kill = false, kill_idle = false;  // wished for, until it is dead
   bool dirty = false;
@@ -81,7 +81,8 @@ class ActorClient {
   // As Submitter::OnReply.
   bool OnReply(const Turn& t, const Address& from, SubmittedTask* task, TaskReply* reply);
   void OnActorUpdate(const Turn& t, const ActorUpdate& update);
-  void OnProcessDied(const Turn& t, const Address& process);
+  void OnProcessDied(const Turn& t, const Address& process, bool sure);
+  // Its actors may turn out to live: then they are called again, with numbers that start anew.
   void OnNodeDied(const Turn& t, NodeId node);
   void OnRayletLost(const ErrorInfo& error);
   void OnTick(const Turn& t);
@@ -107,7 +108,7 @@ class ActorClient {
   bool NeedsNews(const ActorRecord* record) const;
   void AskLater(const Turn& t, const ActorRecord* record);
   void UseInstead(const Turn& t, ActorRecord* record, ActorId existing);
-  void IncarnationDied(ActorRecord* record);
+  void IncarnationDied(ActorRecord* record, bool sure);
   void ResolveLost(const Turn& t, ActorRecord* record);
   void Lives(const Turn& t, ActorRecord* record);
   void Dies(const Turn& t, ActorRecord* record);

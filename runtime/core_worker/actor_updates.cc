@@ -30,8 +30,11 @@ void ActorClient::OnActorUpdate(const Turn& t, const ActorUpdate& update) {
       return;
     case ActorState::kAlive:
       if (update.incarnation <= record->dead_incarnation || update.incarnation < known) return;
-      if (update.incarnation == known && record->status.state == ActorState::kAlive) return;
-      IncarnationDied(record);
+      if (update.incarnation == known && record->status.state == ActorState::kAlive) {
+        if (std::exchange(record->closed, false)) MarkDirty(record);  // it refused, but the head knows of no end
+        return;
+      }
+      IncarnationDied(record, /*sure=*/true);
       record->status = update;
       return Lives(t, record);
     case ActorState::kRestarting:
@@ -40,7 +43,7 @@ void ActorClient::OnActorUpdate(const Turn& t, const ActorUpdate& update) {
       // Old news if this process has seen a later life, or the same one and no word of its end.
       if (update.incarnation < known) return;
       if (update.incarnation == known && update.state != ActorState::kRestarting && record->reachable()) return;
-      IncarnationDied(record);
+      IncarnationDied(record, /*sure=*/true);
       ResolveLost(t, record);
       record->status = update;
       record->status.address = {};
@@ -90,9 +93,9 @@ void ActorClient::UseInstead(const Turn& t, ActorRecord* record, ActorId existin
 
 // ---- an incarnation ends
 
-void ActorClient::IncarnationDied(ActorRecord* record) {
+void ActorClient::IncarnationDied(ActorRecord* record, bool sure) {
   if (record->status.state != ActorState::kAlive) return;
-  record->dead_incarnation = record->status.incarnation;
+  if (sure) record->dead_incarnation = record->status.incarnation;
   record->status.state = ActorState::kRestarting;
   record->status.address = {};
   while (SubmittedTask* task = record->in_flight.front()) {
@@ -157,10 +160,10 @@ void ActorClient::Dies(const Turn& t, ActorRecord* record) {
 
 // ---- who died
 
-void ActorClient::OnProcessDied(const Turn& t, const Address& process) {
+void ActorClient::OnProcessDied(const Turn& t, const Address& process, bool sure) {
   for (const auto& [id, record] : records_) {
     if (record->status.state != ActorState::kAlive || record->status.address != process) continue;
-    IncarnationDied(record.get());
+    IncarnationDied(record.get(), sure);
     AskLater(t, record.get());
   }
 }
@@ -168,7 +171,7 @@ void ActorClient::OnProcessDied(const Turn& t, const Address& process) {
 void ActorClient::OnNodeDied(const Turn& t, NodeId node) {
   for (const auto& [id, record] : records_) {
     if (record->status.state != ActorState::kAlive || record->status.address.node != node) continue;
-    IncarnationDied(record.get());
+    IncarnationDied(record.get(), /*sure=*/false);
     AskLater(t, record.get());
   }
 }

@@ -139,11 +139,12 @@ void CoreWorker::Impl::ProcessDied(const Turn& t, const WorkerDied& died) {
   const ErrorInfo error =
       MakeError(died.kind, absl::StrCat("worker ", died.worker.ToString(), " died while it had the task: ", why,
                                         "; allow more retries if such deaths are to be survived"));
-  references_.OnProcessDied(t, died.worker, why);
+  const bool sure = died.kind != ErrorKind::kNodeDied;  // else it only cannot be reached
+  references_.OnProcessDied(t, died.worker, sure, why);
   tasks_.ForgetWorker(died.worker);
-  submitter_.OnProcessDied(t, died.worker, error);
-  actors_.OnProcessDied(t, died.worker);
-  executor_.OnProcessDied(t, died.worker);
+  submitter_.OnProcessDied(t, died.worker, sure, error);
+  actors_.OnProcessDied(t, died.worker, sure);
+  executor_.OnProcessDied(t, died.worker, sure);
 }
 
 void CoreWorker::Impl::NodeGone(const Turn& t, const struct NodeDied& died) {

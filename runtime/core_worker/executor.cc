@@ -67,6 +67,7 @@ bool Executor::AlreadyHere(const Turn& t, const Address& from, const PushTask& p
   const bool started = known->state == HereState::kRunning || known->state == HereState::kReplying;
   if (started) {
     RefusePush(t, from, push.spec.id, push.spec.attempt);
+    if (push.spec.kind == TaskKind::kActorCall) SkipCall(t, from, push);
     return true;
   }
   if (push.spec.attempt < known->spec.attempt) return true;
@@ -111,10 +112,18 @@ TaskHere* Executor::Accept(const Turn& t, const Address& from, PushTask&& push) 
   return task;
 }
 
+CallerQueue* Executor::QueueOf(const Address& caller, const TaskSpec& spec, uint64_t sequence) {
+  std::unique_ptr<CallerQueue>& queue = callers_[caller];
+  if (queue == nullptr) queue = std::make_unique<CallerQueue>();
+  if (sequence == 0 && queue->first != std::pair(spec.id, spec.attempt)) {
+    StartAnew(queue.get());
+    queue->first = {spec.id, spec.attempt};
+  }
+  return queue.get();
+}
+
 void Executor::ArriveCall(const Turn& t, TaskHere* task) {
-  std::unique_ptr<CallerQueue>& slot = callers_[task->caller];
-  if (slot == nullptr) slot = std::make_unique<CallerQueue>();
-  CallerQueue* caller = slot.get();
+  CallerQueue* caller = QueueOf(task->caller, task->spec, task->sequence);
   task->caller_queue = caller;
   if (task->sequence < caller->expected) return Forget(task);  // said twice
   if (task->sequence > caller->expected) {
@@ -125,6 +134,10 @@ void Executor::ArriveCall(const Turn& t, TaskHere* task) {
   }
   ++caller->expected;
   Enqueue(t, task);
+  AdmitEarly(t, caller);
+}
+
+void Executor::AdmitEarly(const Turn& t, CallerQueue* caller) {
   for (auto it = caller->early.begin(); it != caller->early.end() && it->first == caller->expected;
        it = caller->early.begin()) {
     TaskHere* next = it->second;
@@ -134,6 +147,24 @@ void Executor::ArriveCall(const Turn& t, TaskHere* task) {
     --early_;
     Enqueue(t, next);
   }
+}
+
+// What waits for calls that never came is given up by the caller.
+void Executor::StartAnew(CallerQueue* caller) {
+  caller->expected = 0;
+  for (auto& [sequence, task] : std::exchange(caller->early, {})) {
+    if (task == nullptr) continue;
+    --early_;
+    Forget(task);
+  }
+}
+
+// A call that is not accepted has its place in the order all the same.
+void Executor::SkipCall(const Turn& t, const Address& from, const PushTask& push) {
+  CallerQueue* caller = QueueOf(from, push.spec, push.sequence);
+  if (push.sequence < caller->expected) return;
+  caller->early.try_emplace(push.sequence, nullptr);
+  AdmitEarly(t, caller);
 }
 
 void Executor::Enqueue(const Turn& t, TaskHere* task) {

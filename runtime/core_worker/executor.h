@@ -64,8 +64,10 @@ struct Group {
 };
 
 // The calls of one caller arrive numbered; those that come too early wait here.
+// A caller that lost sight of this actor starts its numbers anew.
 struct CallerQueue {
   uint64_t expected = 0;
+  std::pair<TaskId, uint32_t> first;  // the call that had number 0, and its attempt
   absl::btree_map<uint64_t, TaskHere*> early;
   uint64_t held_back_in = 0;  // the scan in which an earlier call of this caller could not start
 };
@@ -92,7 +94,7 @@ class Executor {
   void OnAssignLease(const Turn& t, const AssignLease& message);
   void OnBecomeActor(const Turn& t, BecomeActor&& message);
   void OnExitWorker(const Turn& t, const ExitWorker& message);
-  void OnProcessDied(const Turn& t, const Address& process);
+  void OnProcessDied(const Turn& t, const Address& process, bool sure);
   void OnNodeDied(const Turn& t, NodeId node);
 
   // Events: the value or bytes of an object changed, or are unknown again.
@@ -123,7 +125,11 @@ class Executor {
   }
   bool AlreadyHere(const Turn& t, const Address& from, const PushTask& push);
   TaskHere* Accept(const Turn& t, const Address& from, PushTask&& push);
+  CallerQueue* QueueOf(const Address& caller, const TaskSpec& spec, uint64_t sequence);
   void ArriveCall(const Turn& t, TaskHere* task);
+  void StartAnew(CallerQueue* caller);
+  void SkipCall(const Turn& t, const Address& from, const PushTask& push);
+  void AdmitEarly(const Turn& t, CallerQueue* caller);
   void Enqueue(const Turn& t, TaskHere* task);
   void RefusePush(const Turn& t, const Address& to, const TaskId& task, uint32_t attempt);
   void Refuse(const Turn& t, TaskHere* task);

@@ -197,15 +197,14 @@ void Executor::CallersDied(const Turn& t, IsDead&& is_dead) {
   }
 }
 
-void Executor::OnProcessDied(const Turn& t, const Address& process) {
+void Executor::OnProcessDied(const Turn& t, const Address& process, bool sure) {
   CallersDied(t, [&](const Address& caller) { return caller == process; });
   ConfirmAll(t, [&](const TaskHere*, const ObjectRefInfo& ref, uint64_t) { return ref.owner() == process; });
-  // Calls that run keep a pointer to it only while they are queued.
-  callers_.erase(process);
+  if (sure) callers_.erase(process);  // only queued calls point there, and they are gone
 }
 
 void Executor::OnNodeDied(const Turn& t, NodeId node) {
-  // Callers are counted on: if the node was only cut off, they go on with their numbers.
+  // The numbers of callers there stay: if the node was only cut off, they may go on.
   CallersDied(t, [&](const Address& caller) { return caller.node == node; });
   ConfirmAll(t, [&](const TaskHere*, const ObjectRefInfo& ref, uint64_t) { return ref.owner_node == node; });
 }

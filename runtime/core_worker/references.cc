@@ -343,9 +343,8 @@ void References::OwnerDied(const Turn& t, ObjectEntry* entry, const std::string&
   Confirm(t, entry);
 }
 
-void References::OnProcessDied(const Turn& t, const Address& process, const std::string& why) {
-  if (process == options_.self) return;
-  Remember(process);
+void References::OnProcessDied(const Turn& t, const Address& process, bool sure, const std::string& why) {
+  if (sure) Remember(process);
   ForgetBorrowersOf(process);
   std::vector<ObjectId> theirs;
   for (auto it = borrowed_.lower_bound(ObjectId{process.worker, 0});
@@ -373,16 +372,13 @@ void References::FailUnknown(const Turn& t, const ErrorInfo& error) {
 }
 
 void References::OnNodeDied(const Turn& t, NodeId node, const std::string& why) {
-  // Only the processes known there are remembered as dead: the node may come back, with new ones.
+  // Nobody there is remembered as dead: the node may come back, perhaps with the same processes.
   std::vector<Address> processes;
   for (auto it = lent_to_.lower_bound(Address::Raylet(node));
        it != lent_to_.end() && it->first.node == node; ++it) {
     processes.push_back(it->first);
   }
-  for (const Address& process : processes) {
-    Remember(process);
-    ForgetBorrowersOf(process);
-  }
+  for (const Address& process : processes) ForgetBorrowersOf(process);
   // Rare, so a walk over everything; in order of ids, because messages follow from it.
   for (ObjectEntry* entry : Sorted()) {
     if (entry->owned) {

@@ -66,7 +66,8 @@ class References {
   void OnRemoveBorrower(const RemoveBorrower& message);
   void OnResolveObject(const Turn& t, const ResolveObject& message);
   void OnObjectLocation(const Turn& t, const ObjectLocation& message);
-  void OnProcessDied(const Turn& t, const Address& process, const std::string& why);
+  // `sure`: it will not be heard of again.
+  void OnProcessDied(const Turn& t, const Address& process, bool sure, const std::string& why);
   void OnNodeDied(const Turn& t, NodeId node, const std::string& why);
   // The raylet is gone: what others have not told yet, they never will.
   void FailUnknown(const Turn& t, const ErrorInfo& error);

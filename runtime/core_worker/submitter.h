@@ -78,7 +78,8 @@ class Submitter {
   void OnLeaseGranted(const Turn& t, const LeaseGranted& message);
   void OnLeaseFailed(const Turn& t, const LeaseFailed& message);
   void OnRevokeLease(const Turn& t, const RevokeLease& message);
-  void OnProcessDied(const Turn& t, const Address& process, const ErrorInfo& error);
+  // `sure`: it really is dead, so that only the first task of each of its leases can have run.
+  void OnProcessDied(const Turn& t, const Address& process, bool sure, const ErrorInfo& error);
   void OnNodeDied(const Turn& t, NodeId node, const ErrorInfo& error);
   // After TaskTable::FailAll: nothing is asked for any more.
   void OnRayletLost();

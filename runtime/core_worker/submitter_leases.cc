@@ -106,11 +106,11 @@ void Submitter::Lose(const Turn& t, Lease* lease, const ErrorInfo& error, bool a
   Drop(lease);
 }
 
-void Submitter::OnProcessDied(const Turn& t, const Address& process, const ErrorInfo& error) {
+void Submitter::OnProcessDied(const Turn& t, const Address& process, bool sure, const ErrorInfo& error) {
   for (auto it = leases_.begin(); it != leases_.end();) {
     Lease* lease = it->second;
     const LeaseId id = lease->id;
-    if (lease->worker == process) Lose(t, lease, error, /*all_may_have_run=*/false);
+    if (lease->worker == process) Lose(t, lease, error, /*all_may_have_run=*/!sure);
     it = leases_.upper_bound(id);
   }
 }
