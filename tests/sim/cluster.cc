@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tests/sim/describe.h"
 
 namespace shoal::sim {
 namespace {
@@ -193,7 +194,7 @@ void Cluster::HandleChannel(Process& process, Channel& channel) {
   trace_.Add(now_ns_, 4, channel.from, process.index, StableHash(entry.message));
   if (trace_.verbose()) {
     trace_.Line(now_ns_, absl::StrCat(NameOf(channel.from), " -> ", NameOf(process.index), " ",
-                                      MessageName(entry.message), " to ", entry.to.ToString()));
+                                      Describe(entry.message), " to ", entry.to.ToString()));
   }
   process.OnLocalMessage(channel.from, entry.from, entry.to, std::move(entry.message));
 }

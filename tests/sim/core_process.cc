@@ -49,8 +49,17 @@ void CoreProcess::Registered(const RegisterWorkerReply& reply) {
 
 void CoreProcess::OnLocalMessage(uint32_t, const Address& from, const Address&, Message&& message) {
   if (core_ == nullptr) {
-    if (auto* reply = std::get_if<RegisterWorkerReply>(&message)) Registered(*reply);
-    return;
+    auto* reply = std::get_if<RegisterWorkerReply>(&message);
+    if (reply == nullptr) {
+      early_.emplace_back(from, std::move(message));
+      return;
+    }
+    Registered(*reply);
+    if (core_ == nullptr) return;
+    for (auto& [sender, early] : std::exchange(early_, {})) {
+      core_->OnMessage(cluster.LocalNow(index), sender, std::move(early), &actions_);
+    }
+    return Carry();
   }
   if (auto* died = std::get_if<WorkerDied>(&message); died != nullptr && died->worker.node == address.node) {
     // What the dead one still wrote into its ring comes before the news of its death.
@@ -94,6 +103,7 @@ void CoreProcess::Dispose() {
   language_.reset();
   core_.reset();
   actions_.Clear();
+  early_.clear();
 }
 
 void CoreProcess::Carry() {

@@ -6,6 +6,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
+#include <utility>
+#include <vector>
 
 #include "runtime/core_worker/core_worker.h"
 #include "tests/sim/cluster.h"
@@ -41,6 +45,7 @@ class CoreProcess : public Process {
   core_worker::CoreWorkerActions actions_;
   core_worker::CoreWorkerActions carrying_actions_;
   bool carrying_ = false;
+  std::vector<std::pair<Address, Message>> early_;  // neighbours that heard of this process before it was told who it is
 };
 
 }  // namespace shoal::sim

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/sim/core_process.h"
+#include "tests/sim/describe.h"
 #include "tests/sim/head_process.h"
 #include "tests/sim/observer.h"
 #include "tests/sim/raylet_process.h"
@@ -66,7 +67,7 @@ bool Daemon::ToMachine(uint32_t to_machine, const Address& from, const Address& 
   Link& link = *it->second;
   if (cluster.trace().verbose()) {
     cluster.trace().Line(cluster.now_ns(), absl::StrCat(cluster.NameOf(index), " => machine ", to_machine, " ",
-                                                        MessageName(message), " to ", to.ToString()));
+                                                        Describe(message), " to ", to.ToString()));
   }
   // A peer that takes nothing for so long is given up, and hears so.
   const std::string payload = Encode(Routed{from, to, std::move(message)});
@@ -115,7 +116,7 @@ void Daemon::HandleInbox() {
     if (!whole) continue;
     if (cluster.trace().verbose()) {
       cluster.trace().Line(cluster.now_ns(), absl::StrCat(cluster.NameOf(index), " <= machine ", arrival.from_machine, " ",
-                                                          MessageName(routed.message), " from ", routed.from.ToString(),
+                                                          Describe(routed.message), " from ", routed.from.ToString(),
                                                           " to ", routed.to.ToString()));
     }
     Deliver(routed.from, routed.to, std::move(routed.message));

@@ -524,7 +524,9 @@ void Language::CarryOut(core_worker::CoreWorkerActions* actions) {
   }
   for (const ObjectId& id : actions->ready) Deliver(id);
   for (Message& message : actions->for_language) {
-    if (auto* created = std::get_if<ObjectCreated>(&message)) {
+    if (std::holds_alternative<AssignLease>(message)) {
+      cluster_->observer().OnLeaseChanged(process_);
+    } else if (auto* created = std::get_if<ObjectCreated>(&message)) {
       auto node = creating_.extract(created->request);
       if (!node.empty()) node.mapped()(*created);
     } else if (auto* reply = std::get_if<GetActorReply>(&message)) {

@@ -38,7 +38,7 @@ void Observer::OnFreed(uint32_t process, const ObjectId& id) {
   auto it = holders_.find(id);
   if (it == holders_.end()) return;
   for (uint32_t holder : it->second) {
-    if (WasDeclaredDead(cluster_.AddressOf(holder).node.value)) continue;
+    if (!cluster_.process(holder).alive || WasDeclaredDead(cluster_.AddressOf(holder).node.value)) continue;
     Violate("referenced_object_is_kept",
             absl::StrCat(id.Hex(), " freed by its owner while ", cluster_.NameOf(holder), " holds it"));
   }
@@ -141,15 +141,16 @@ void Observer::OnExecute(uint32_t process, const core_worker::ExecuteTask& task,
     return;
   }
   for (const auto& [id, running] : running_[process]) {
-    Require(running.cpu_steps == 0, "worker_runs_one_task",
+    Require(running.actor_call, "worker_runs_one_task",
             absl::StrCat(spec.id.Hex(), " starts while ", id.Hex(), " runs in ", cluster_.NameOf(process)));
   }
-  const int64_t steps = program.cpu_hundredths * (ResourceSet::kStepsPerUnit / 100);
+  const int64_t steps = lent_.contains(process) ? 0 : program.cpu_hundredths * (ResourceSet::kStepsPerUnit / 100);
   running_[process][spec.id] = {node, steps, false};
   Occupy(node, steps);
 }
 
 void Observer::OnBlocked(uint32_t process, const TaskId& task, bool) {
+  lent_.insert(process);
   auto it = running_[process].find(task);
   if (it == running_[process].end() || it->second.cpu_steps == 0) return;
   Occupy(it->second.node, -it->second.cpu_steps);

@@ -8,7 +8,7 @@
 //   one_live_incarnation       a constructor or call runs only while no other live process is that actor
 //   actor_calls_in_order       calls of one caller start in the order of submission, per incarnation
 //   sync_actor_runs_one_call   no two calls overlap in an actor of max_concurrency 1
-//   leases_within_capacity     what runs on a node, blocked tasks apart, fits into it
+//   leases_within_capacity     what runs on a node, leases that were lent out by a blocking get apart, fits into it
 //   referenced_object_is_kept  an owner frees nothing that a live program holds
 //   values_agree               everybody who gets an object gets the same value
 #pragma once
@@ -59,6 +59,8 @@ class Observer {
   void OnCreateActor(uint32_t process, ActorId actor, int32_t max_restarts);
   void OnExecute(uint32_t process, const core_worker::ExecuteTask& task, const Program& program);
   void OnBlocked(uint32_t process, const TaskId& task, bool blocked);
+  // A worker serves another lease, or none.
+  void OnLeaseChanged(uint32_t process) { lent_.erase(process); }
   void OnFinished(uint32_t process, const core_worker::ExecuteTask& task);
   // How often the task began to run, over all attempts.
   uint32_t Executions(const TaskId& task) const;
@@ -98,6 +100,8 @@ class Observer {
   absl::flat_hash_map<ActorId, std::vector<ActorHost>> hosts_;
   absl::flat_hash_map<std::pair<uint32_t, uint64_t>, uint64_t> last_tag_;  // (process, caller) -> tag
   absl::flat_hash_map<uint32_t, absl::btree_map<TaskId, RunningTask>> running_;
+  // Workers that blocked in get under their lease: their CPUs were lent to others, and may be used twice until that lease ends.
+  absl::flat_hash_set<uint32_t> lent_;
   absl::flat_hash_map<uint32_t, int64_t> actor_cpu_;                       // by process
   absl::flat_hash_map<uint32_t, int64_t> used_cpu_;                        // by node
   absl::flat_hash_set<uint64_t> declared_dead_;

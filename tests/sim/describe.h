@@ -1,0 +1,12 @@
+// A message in one line of a trace: its name and the ids by which one follows a task, a lease, an object or an actor with grep.
+#pragma once
+
+#include <string>
+
+#include "schema/messages.h"
+
+namespace shoal::sim {
+
+std::string Describe(const Message& message);
+
+}  // namespace shoal::sim
