@@ -1,5 +1,6 @@
 // The extension module shoal._shoal: connecting, hooks, notifications, and the list of everything.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
