@@ -59,7 +59,7 @@ bool Configure(PySubmitter* self) {
     Ref done(PyObject_CallOneArg(self->plan, reinterpret_cast<PyObject*>(self)));
     if (!done) return false;
   }
-  return CoreOrRaise() != nullptr;
+  return self->actor != nullptr || CoreOrRaise() != nullptr;  // CheckActor says more about a session that has ended
 }
 
 bool CheckActor(PyActorCore* actor) {

@@ -197,7 +197,8 @@ void CoreProcess::Impl::ForLanguage(Message&& message) {
   if (auto* lines = std::get_if<LogLines>(&message)) {
     if (on_log_lines_) callbacks_.push_back([call = on_log_lines_, lines = std::move(*lines)] { call(lines); });
   } else if (auto* update = std::get_if<PlacementGroupUpdate>(&message)) {
-    groups_[update->group] = *update;
+    PlacementGroupUpdate& known = groups_[update->group];
+    if (known.state != PlacementGroupStateKind::kRemoved) known = std::move(*update);
   } else if (auto* actor = std::get_if<GetActorReply>(&message)) {
     replies_[actor->request] = std::move(message);
   } else if (auto* state = std::get_if<ListStateReply>(&message)) {

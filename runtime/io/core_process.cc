@@ -276,6 +276,9 @@ void CoreProcess::CreatePlacementGroup(PlacementGroupSpec spec) {
 
 void CoreProcess::RemovePlacementGroup(PlacementGroupId group) {
   Impl::Lock lock(impl_->mutex_);
+  PlacementGroupUpdate& known = impl_->groups_[group];
+  known.group = group;
+  known.state = PlacementGroupStateKind::kRemoved;  // for good, whatever is still on its way
   impl_->SendTo(Address::Head(), shoal::RemovePlacementGroup{group});
 }
 

@@ -49,13 +49,11 @@ class ActorPool:
         return results()
 
     def _drop_unread(self) -> None:
-        while self.has_next():
-            try:
-                self.get_next_unordered(timeout=0)
-            except TimeoutError:
-                break
-            except Exception:  # a result nobody asked for may be an error
-                continue
+        # Calls of one actor run in order, so it may be given more while it still works on what nobody will read.
+        self._waiting.clear()
+        self._idle.extend(actor for _, actor in self._running.values())
+        self._running.clear()
+        self._by_index.clear()
 
     def submit(self, fn: Callable[[Any, Any], shoal.ObjectRef[Any]], value: Any) -> None:
         """Runs fn(actor, value) on the next actor that is free."""
