@@ -1,4 +1,4 @@
-"""One runtime for all tests that need one, and helpers."""
+"""A runtime for each file of tests that asks for one, and a way to run programs."""
 
 from __future__ import annotations
 
@@ -7,37 +7,15 @@ import pathlib
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 import shoal
+from support import children_of
 
 
-def children_of(pid: int) -> dict[int, str]:
-    """Descendants of a process, zombies included, with their command lines."""
-    parents: dict[int, list[int]] = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except OSError:
-                continue
-            parents.setdefault(parent, []).append(int(entry.name))
-    found: dict[int, str] = {}
-    todo = [pid]
-    while todo:
-        for child in parents.get(todo.pop(), []):
-            try:
-                found[child] = pathlib.Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
-            except OSError:
-                continue
-            todo.append(child)
-    return found
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def runtime() -> Iterator[shoal._cluster.Context]:
     """A head and a raylet with four CPUs; afterwards nothing of them may be left."""
     context = shoal.init(
@@ -48,6 +26,7 @@ def runtime() -> Iterator[shoal._cluster.Context]:
     shoal.shutdown()
     left = {pid: command for pid, command in started.items() if os.path.exists(f"/proc/{pid}")}
     assert not left, f"still running after shutdown: {left}"
+    assert not os.path.exists(context["runtime_dir"])
 
 
 @pytest.fixture
@@ -70,11 +49,3 @@ def run_script(tmp_path: pathlib.Path) -> Callable[..., subprocess.CompletedProc
         return done
 
     return run
-
-
-def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Waits until the condition holds, and fails if it never does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{condition} did not come true in {seconds} s"
-        time.sleep(0.01)

@@ -10,8 +10,8 @@ import time
 import pytest
 
 import shoal
-from conftest import eventually
 from shoal import exceptions
+from support import eventually
 
 pytestmark = pytest.mark.usefixtures("runtime")
 

@@ -5,8 +5,8 @@ import os
 import pytest
 
 import shoal
-from conftest import eventually
 from shoal.util import state
+from support import eventually
 
 pytestmark = pytest.mark.usefixtures("runtime")
 

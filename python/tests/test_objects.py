@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import shoal
-from conftest import eventually
 from shoal import exceptions
 from shoal._internal import state
+from support import eventually
 
 pytestmark = pytest.mark.usefixtures("runtime")
 

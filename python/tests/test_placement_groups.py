@@ -3,7 +3,6 @@
 import pytest
 
 import shoal
-from conftest import eventually
 from shoal import exceptions
 from shoal.util import (
     get_current_placement_group,
@@ -13,6 +12,7 @@ from shoal.util import (
     remove_placement_group,
 )
 from shoal.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
+from support import eventually
 
 pytestmark = pytest.mark.usefixtures("runtime")
 

@@ -9,14 +9,14 @@ import sys
 
 import pytest
 
-from conftest import children_of, eventually
+from support import children_of, eventually
 
 
 def test_a_runtime_starts_with_the_first_use_and_ends_with_the_program(run_script):
     done = run_script(
         """
         import os, shoal
-        from conftest import children_of
+        from support import children_of
 
         @shoal.remote
         def f():

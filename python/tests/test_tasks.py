@@ -9,8 +9,8 @@ import time
 import pytest
 
 import shoal
-from conftest import eventually
 from shoal import exceptions
+from support import eventually
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -423,13 +423,13 @@ def test_environment_variables_of_a_task():
 def test_workers_import_what_the_driver_imports():
     @shoal.remote
     def paths():
-        import conftest
+        import support
 
-        return sys.path, conftest.__file__
+        return sys.path, support.__file__
 
     path, file = shoal.get(paths.remote())
     assert os.path.dirname(__file__) in path
-    assert file == os.path.join(os.path.dirname(__file__), "conftest.py")
+    assert file == os.path.join(os.path.dirname(__file__), "support.py")
 
 
 def test_workers_run_in_the_drivers_directory():

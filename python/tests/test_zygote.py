@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from conftest import eventually
+from support import eventually
 
 _PR_SET_CHILD_SUBREAPER = 36
 
