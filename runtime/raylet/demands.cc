@@ -232,7 +232,7 @@ void Demands::RevokeFor(const Turn& t, const Address& owner, const Demand& deman
     const Lease* lease = richest->second.back();
     richest->second.pop_back();
     coming += lease->resources;
-    leases_.Revoke(t, lease->id);
+    leases_.Revoke(t, lease->id, "others wait for their first one");
   }
 }
 

@@ -176,10 +176,24 @@ TEST(Leases, ABlockedWorkerLendsItsCpu) {
   blocked.blocked = false;
   node.Deliver(parent.worker, blocked);
   EXPECT_EQ(node.Free(), -1);
+  // It may finish its task, and then the lease is over.
+  EXPECT_FALSE(node.Sent<AssignLease>(parent.worker).back().lease);
+  EXPECT_EQ(node.Sent<RevokeLease>(driver).at(0).lease, parent.lease);
   node.Return(parent.worker, child[0].lease);
   EXPECT_EQ(node.Free(), 0);
   node.Return(driver, parent.lease);
   EXPECT_EQ(node.Free(), 1);
+}
+
+TEST(Leases, AWorkerThatFindsItsCpuAgainGoesOn) {
+  TestNode node({{"CPU", 1}});
+  const Address driver = node.Driver();
+  const LeaseGranted lease = node.Leases(driver, 1, CpuShape(1)).at(0);
+  node.Deliver(lease.worker, WorkerBlocked{true});
+  node.Deliver(lease.worker, WorkerBlocked{false});
+  node.Deliver(lease.worker, WorkerBlocked{false});
+  EXPECT_THAT(node.Sent<AssignLease>(lease.worker), SizeIs(1));
+  EXPECT_THAT(node.Sent<RevokeLease>(driver), IsEmpty());
 }
 
 TEST(Leases, AWorkerThatDiesBlockedLeavesNothingBehind) {

@@ -172,7 +172,9 @@ void Leases::OnRenew(const Turn& t, const Address& from, const RenewLeases& mess
   }
 }
 
-void Leases::OnBlocked(Worker* worker, bool blocked) {
+// A worker that resumes finishes its task whether or not its CPUs are still there. If they are not, the lease ends with the task, so that
+// the node is not overcommitted for longer.
+void Leases::OnBlocked(const Turn& t, Worker* worker, bool blocked) {
   if (worker->state != WorkerState::kLeased || worker->blocked == blocked) return;
   const Lease* lease = Find(worker->lease);
   if (lease == nullptr) return;
@@ -180,8 +182,11 @@ void Leases::OnBlocked(Worker* worker, bool blocked) {
   if (lease->unsized) unsized_running_ += blocked ? -1 : 1;
   if (blocked) {
     resources_.LendCpus(&worker->held);
-  } else {
-    resources_.TakeBackCpus(&worker->held);
+    return;
+  }
+  if (resources_.TakeBackCpus(&worker->held) && resources_.CpusOverdrawn(worker->held)) {
+    Post<AssignLease>(t, pool_.AddressOf(*worker));
+    Revoke(t, lease->id, "its worker resumed while its CPUs were lent");
   }
 }
 
@@ -233,12 +238,12 @@ void Leases::BundleGone(const Turn& t, const BundleKey& key) {
   }
 }
 
-void Leases::Revoke(const Turn& t, LeaseId id) {
+void Leases::Revoke(const Turn& t, LeaseId id, const std::string& why) {
   auto it = leases_.find(id);
   if (it == leases_.end() || it->second.state != LeaseState::kGranted) return;
   SHOAL_CHECK(Advance(&it->second.state, LeaseEvent::kRevoke));
   Post<RevokeLease>(t, it->second.owner).lease = id;
-  Note(t, absl::StrCat("lease ", id.Hex()), "granted", "revoked", "others wait for their first one");
+  Note(t, absl::StrCat("lease ", id.Hex()), "granted", "revoked", why);
 }
 
 void Leases::Tick(const Turn& t) {

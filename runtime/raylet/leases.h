@@ -47,7 +47,7 @@ class Leases {
   // ---- messages
   void OnReturn(const Turn& t, const Address& from, const ReturnLease& message);
   void OnRenew(const Turn& t, const Address& from, const RenewLeases& message);
-  void OnBlocked(Worker* worker, bool blocked);
+  void OnBlocked(const Turn& t, Worker* worker, bool blocked);
 
   // ---- what happened elsewhere
   // Workers that may still run its tasks are killed.
@@ -55,7 +55,7 @@ class Leases {
   void NodeGone(const Turn& t, NodeId node, const std::string& why);
   void WorkerGone(const Worker& worker);
   void BundleGone(const Turn& t, const BundleKey& key);
-  void Revoke(const Turn& t, LeaseId id);
+  void Revoke(const Turn& t, LeaseId id, const std::string& why);
   void Tick(const Turn& t);
   std::optional<TimePoint> NextDeadline() const;
 

@@ -96,6 +96,8 @@ class NodeResources {
   // Idempotent. True if something changed.
   bool LendCpus(Holding* holding);
   bool TakeBackCpus(Holding* holding);
+  // More CPUs of its pool are in use than there are.
+  bool CpusOverdrawn(const Holding& holding) { return PoolOf(holding)->free().Get(kCpu) < 0; }
 
   // ---- bundles
   // All or none; those that are here already are no news.
