@@ -24,6 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], os.environ.get("PYTHONPATH", "")])
+os.environ.setdefault("SHOAL_PYTHON", sys.executable)  # the workers' interpreter
 
 import fashion  # noqa: E402
 from fashion import Config  # noqa: E402
@@ -31,7 +32,7 @@ from fashion import Config  # noqa: E402
 import shoal  # noqa: E402
 from shoal._internal.launch import find_binary  # noqa: E402
 
-SHARDS = 8
+SHARDS = 6
 ROUNDS = 24
 KILL_AFTER_ROUND = 8
 WANTED_ACCURACY = 0.87
@@ -118,7 +119,7 @@ def progress(text: str) -> None:
 
 
 def search(images: np.ndarray, labels: np.ndarray) -> Config:
-    configs = [Config(rate, hidden, batch) for rate in (0.05, 0.1, 0.2) for hidden in (64, 128) for batch in (32, 64)]
+    configs = [Config(rate, hidden, batch) for rate in (0.05, 0.1, 0.2) for hidden in (64, 128) for batch in (16, 32)]
     sample, sample_labels = shoal.put(images[:8000]), shoal.put(labels[:8000])
     refs = {try_config.remote(config, sample, sample_labels, 7): config for config in configs}
     results: list[tuple[float, Config]] = []
@@ -141,10 +142,11 @@ def train(cluster: Cluster, config: Config, images: np.ndarray, labels: np.ndarr
     retries = 0
     score = 0.0
     for number in range(ROUNDS):
-        decayed = Config(config.learning_rate * 0.94**number, config.hidden, config.batch)
+        decayed = Config(config.learning_rate * 0.95**number, config.hidden, config.batch)
         weights = server.current.remote()
         results = [train_shard.remote(weights, x, y, decayed, number * SHARDS + i) for i, (x, y) in enumerate(shards)]
         if number == KILL_AFTER_ROUND:
+            shoal.wait(results)  # by now every node is at work
             cluster.kill_raylet("small")
             print("\nkilled    raylet 'small' with SIGKILL while its tasks run")
         for node, attempt in shoal.get(server.average.remote(*results)):
