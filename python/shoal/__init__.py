@@ -27,6 +27,15 @@ from shoal.runtime_context import get_gpu_ids, get_runtime_context
 
 __version__ = "0.1.0"
 
+_NOT_HERE = ("air", "client", "dag", "data", "job_submission", "rllib", "serve", "timeline", "train", "tune")
+
+
+def __getattr__(name: str) -> object:
+    if name in _NOT_HERE:
+        raise AttributeError(f"Shoal has no {name!r}, which Ray has: see docs/differences.md.")
+    raise AttributeError(f"module 'shoal' has no attribute {name!r}")
+
+
 __all__ = [
     "ActorClass",
     "ActorHandle",

@@ -438,6 +438,38 @@ def test_a_queued_call_is_cancelled_and_does_not_run(tmp_path):
     assert shoal.get(after, timeout=30) == 1
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_running_call_is_cancelled_and_the_actor_lives(tmp_path, threads):
+    @shoal.remote(max_concurrency=threads)
+    class Sleeper:
+        def sleep(self, path):
+            pathlib.Path(path).touch()
+            for _ in range(60_000):
+                time.sleep(0.01)
+
+        def get(self, path, refs):
+            pathlib.Path(path).touch()
+            return shoal.get(refs[0])
+
+        def work(self):
+            return "works"
+
+    @shoal.remote(resources={"unobtainium": 1})
+    def never():
+        pass
+
+    sleeper, forever = Sleeper.remote(), never.remote()
+    for number, call in enumerate((sleeper.sleep, sleeper.get)):
+        started = tmp_path / f"started-{number}"
+        ref = call.remote(str(started), [forever]) if number else call.remote(str(started))
+        eventually(started.exists)
+        shoal.cancel(ref)
+        with pytest.raises(exceptions.TaskCancelledError):
+            shoal.get(ref, timeout=30)
+        assert shoal.get([sleeper.work.remote() for _ in range(5)], timeout=30) == ["works"] * 5
+    shoal.cancel(forever)
+
+
 def test_max_pending_calls(tmp_path):
     counter = Counter.options(max_pending_calls=3).remote()
     gate = str(tmp_path / "gate")

@@ -274,6 +274,36 @@ def test_the_environment_of_a_job(run_script):
     )
 
 
+def test_gpus_and_labels(run_script):
+    run_script(
+        """
+        import os, shoal
+        shoal.init(num_cpus=2, num_gpus=2, labels={"disk": "ssd", "zone": "a b"}, resources={"slot": 1.5})
+        assert shoal.cluster_resources()["GPU"] == 2
+        assert shoal.cluster_resources()["slot"] == 1.5
+        assert shoal.nodes()[0]["Labels"] == {"disk": "ssd", "zone": "a b"}
+
+        @shoal.remote(num_gpus=1)
+        class Trainer:
+            def gpus(self):
+                return shoal.get_gpu_ids(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+        trainers = [Trainer.remote() for _ in range(2)]
+        found = shoal.get([trainer.gpus.remote() for trainer in trainers], timeout=60)
+        assert sorted(found) == [([0], "0"), ([1], "1")], found
+
+        @shoal.remote(num_cpus=1)
+        def visible():
+            return os.environ.get("CUDA_VISIBLE_DEVICES"), shoal.get_gpu_ids()
+
+        print(shoal.get(visible.remote(), timeout=60))
+        assert shoal.get(visible.options(label_selector={"disk": "ssd"}).remote(), timeout=60)[1] == []
+        elsewhere = visible.options(label_selector={"disk": "!ssd"}).remote()
+        assert shoal.wait([elsewhere], timeout=0.1) == ([], [elsewhere])
+        """
+    )
+
+
 def test_import_as_ray(run_script):
     run_script(
         """

@@ -1,4 +1,4 @@
-"""ActorPool and Queue."""
+"""ActorPool, Queue and iterators over results."""
 
 import asyncio
 import threading
@@ -6,7 +6,8 @@ import threading
 import pytest
 
 import shoal
-from shoal.util import ActorPool
+from shoal import exceptions
+from shoal.util import ActorPool, as_completed, map_unordered
 from shoal.util.queue import Empty, Full, Queue
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -118,3 +119,19 @@ def test_a_waiting_get_is_woken_by_put():
 
     assert asyncio.run(main()) == 1
     queue.shutdown()
+
+
+@shoal.remote
+def square(x):
+    if x < 0:
+        raise ValueError("negative")
+    return x * x
+
+
+def test_results_as_they_come():
+    assert sorted(as_completed([square.remote(i) for i in range(20)], timeout=60)) == [i * i for i in range(20)]
+    assert sorted(map_unordered(square, range(20), backpressure_size=3)) == [i * i for i in range(20)]
+    with pytest.raises(ValueError, match="negative"):
+        list(as_completed([square.remote(-1)]))
+    with pytest.raises(exceptions.GetTimeoutError):
+        list(as_completed([square.options(resources={"unobtainium": 1}).remote(1)], timeout=0.05))

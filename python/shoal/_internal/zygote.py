@@ -9,6 +9,7 @@ a grandchild: the process between ends at once, so that the worker's parent is t
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -52,6 +53,9 @@ def _become_worker(request: dict[str, Any], descriptors: list[int]) -> None:
         if descriptor > 2:
             os.close(descriptor)
     os.setpgid(0, 0)
+    for file, text in (("comm", "shoal-worker"), ("oom_score_adj", "800")):  # the first to go when memory runs out
+        with contextlib.suppress(OSError), open(f"/proc/self/{file}", "w") as setting:
+            setting.write(text)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
