@@ -62,7 +62,12 @@ int RunRaylet(const Options& options) {
   if (!daemon.ok()) return kFailed;
   io::BecomeSubreaper();
   std::unique_ptr<io::RayletHost> raylet;
-  absl::Status started = (*daemon)->WatchSignals(nullptr, [&raylet] {
+  io::DaemonLoop& loop = (*daemon)->loop();
+  auto stop = [&raylet, &loop] {
+    if (raylet == nullptr) return loop.Stop(0);
+    raylet->Leave([&loop] { loop.Stop(0); });
+  };
+  absl::Status started = (*daemon)->WatchSignals(stop, [&raylet] {
     if (raylet != nullptr) raylet->ReapOrphans();
   });
   absl::StatusOr<io::RayletHostOptions> host = HostOptions(options, options.Get("runtime-dir"));
@@ -76,12 +81,12 @@ int RunRaylet(const Options& options) {
   };
   io::RayletHostOptions host_options = *host;
   host_options.registered = report;
-  absl::StatusOr<std::unique_ptr<io::RayletHost>> made = io::RayletHost::Start(std::move(host_options), &(*daemon)->loop());
+  absl::StatusOr<std::unique_ptr<io::RayletHost>> made = io::RayletHost::Start(std::move(host_options), &loop);
   if (!made.ok()) return (*daemon)->Failed(made.status());
   raylet = *std::move(made);
-  (*daemon)->loop().Add(raylet.get());
-  (*daemon)->loop().timers().After(kRegisterPatience, report);
-  const int code = (*daemon)->loop().Run();
+  loop.Add(raylet.get());
+  loop.timers().After(kRegisterPatience, report);
+  const int code = loop.Run();
   raylet.reset();
   io::KillDescendants({}, kKillLimit);
   return code;

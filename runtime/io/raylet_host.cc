@@ -18,6 +18,7 @@ constexpr size_t kMaxHeld = 10'000;
 // Between the end of a worker's connection and that of its process, so that its death is told with its cause.
 constexpr Duration kExitGrace = 50ms;
 constexpr Duration kKillGrace = 1s;
+constexpr Duration kLinger = 150ms;  // for the last word to the head; without it the head waits for our silence
 constexpr size_t kMaxUnsentForLogs = size_t{1} << 20;
 
 }  // namespace
@@ -181,11 +182,20 @@ void RayletHost::ToWorker(Parcel parcel) {
 }
 
 void RayletHost::ToHead(Parcel parcel) {
+  if (leaving_) return;  // it has had our last word
   if (!network_) return options_.to_head(std::move(parcel));
   const Address from = parcel.from, to = parcel.to;
   const absl::Status sent = network_->Send(NodeId{}, from, to, std::move(parcel).TakeBytes());
   // Better to begin anew, which everybody hears of, than to lose one message unheard.
   if (absl::IsResourceExhausted(sent)) network_->Reset(NodeId{});
+}
+
+void RayletHost::Leave(std::function<void()> left) {
+  if (leaving_) return;
+  ToHead({.from = Address::Raylet(node()), .to = Address::Head(), .body = NodeDied{node(), "it was stopped"}});
+  leaving_ = true;
+  workers_->KillAll();
+  loop_->timers().After(head_reachable_ ? kLinger : Duration{}, std::move(left));
 }
 
 void RayletHost::ToPeer(Parcel parcel) {
@@ -232,10 +242,7 @@ void RayletHost::SetPeers(const ClusterNodes& cluster) {
   std::vector<Peer> peers = {options_.wire->head};
   for (const NodeInfo& other : cluster.nodes) {
     if (other.id == node()) continue;
-    // One of the two dials: the one with the lower id, unless only the other one can be reached.
-    const bool we_listen = !options_.info.control_endpoint.empty();
-    const bool dial = !other.control_endpoint.empty() && (node() < other.id || !we_listen);
-    peers.push_back({.node = other.id, .endpoint = dial ? other.control_endpoint : "", .public_key = other.public_key});
+    peers.push_back({.node = other.id, .endpoint = other.control_endpoint, .public_key = other.public_key});
   }
   network_->SetPeers(std::move(peers));
   transfers_->SetPeers(cluster.nodes);

@@ -67,6 +67,9 @@ class RayletHost : public LoopPart {
   // On SIGCHLD.
   void ReapOrphans() { workers_->ReapOrphans(); }
 
+  // Tells the head that this node leaves, kills the workers, and calls `left` when the head has had time to hear it.
+  void Leave(std::function<void()> left);
+
   const std::string& socket_path() const { return socket_path_; }
   NodeId node() const { return options_.info.id; }
 
@@ -107,6 +110,7 @@ class RayletHost : public LoopPart {
   raylet::RayletActions actions_, carrying_;
   EventLog events_;
   bool head_reachable_ = false;
+  bool leaving_ = false;
   std::set<WorkerId> admins_;
   std::deque<Held> held_;          // for nodes that nobody has told us of yet
   std::map<Address, uint64_t> dropped_lines_;  // by driver that does not read

@@ -120,6 +120,10 @@ void WorkerProcesses::Kill(WorkerId worker) {
   kill(it->second.pid, SIGKILL);
 }
 
+void WorkerProcesses::KillAll() {
+  for (const auto& [worker, process] : processes_) Kill(worker);
+}
+
 void WorkerProcesses::OnExit(WorkerId worker, int pid, int status) {
   const auto it = processes_.find(worker);
   if (it == processes_.end()) return;

@@ -51,6 +51,7 @@ class WorkerProcesses {
   void Start(WorkerId worker, JobId job, const WorkerKind& kind);
   // SIGKILL; `exited` follows.
   void Kill(WorkerId worker);
+  void KillAll();
   bool Has(WorkerId worker) const { return processes_.contains(worker); }
   // Starts the zygote ahead of the first Python worker.
   void WarmPython() { zygote_.Warm(); }

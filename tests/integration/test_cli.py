@@ -158,9 +158,11 @@ def test_machines_join_with_a_token_each(head: Machine) -> None:
     assert second.json("status")["head_reachable"]
     assert "2 nodes alive" in second.run("status").stdout
     assert "run `shoal token create` there" in second.complaint("token", "create", expect=FAILED)
-    for machine in (first, second):
-        machine.run("stop")
-        assert machine.processes() == []
+    first.run("stop")
+    wait_until(lambda: nodes(head)["first"]["state"] == "DEAD", 2, "the head knows at once that a machine left")
+    assert nodes(head)["first"]["death_reason"] == "it was stopped"
+    second.run("stop")
+    assert first.processes() + second.processes() == []
 
 
 def test_a_machine_that_joined_comes_back_without_a_token(head: Machine) -> None:
