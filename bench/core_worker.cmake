@@ -1,0 +1,1 @@
+shoal_benchmark(core_worker_bench SRCS core_worker_bench.cc DEPS shoal_core_worker)
