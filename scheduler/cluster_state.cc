@@ -81,6 +81,7 @@ void ClusterState::MarkDead(const Turn& t, NodeRecord& node, NodeEvent event, co
   }
   node.report = NodeReport{};
   node.death_reason = reason;
+  node.told_of_death = false;
   DeleteRow(t, RowKey("node", node.info.id));
   log_.Add(t, absl::StrCat("node ", node.info.id.Hex()), NameOf(before), "DEAD", reason);
   dead_.push_back(node.info.id);

@@ -36,6 +36,7 @@ struct NodeRecord {
   uint64_t link = 0;
   NodeReport report;
   std::string death_reason;
+  bool told_of_death = false;  // kDead: this incarnation lives and knows that it was given up
   absl::InlinedVector<Reservation, 4> reservations;
   bool alive() const { return state == NodeState::kRegistered || state == NodeState::kReady; }
 };

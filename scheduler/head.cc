@@ -109,11 +109,17 @@ void Head::Impl::On(const Turn& t, const Address& from, RegisterNode&& message) 
   NodeRecord* known = shared.cluster.Find(id);
   const bool replaced = known != nullptr && known->info.incarnation != 0 && known->info.incarnation != message.info.incarnation;
   if (replaced) NodeLost(t, *known, NodeEvent::kIsReplaced, "its raylet started anew");
+  const RegisterNodeReply reply{{}, shared.epoch, shared.options.fence_after};
+  if (known != nullptr && known->state == NodeState::kDead && !replaced && !std::exchange(known->told_of_death, true)) {
+    // It was given up but lives: a list without it tells it to end what it shared with the others, and it registers again.
+    Say(t, Address::Raylet(id), reply);
+    return SayNodes(t, id);
+  }
   const bool was_alive = shared.cluster.Alive(id);
   shared.cluster.Register(t, std::move(message.info));
   membership_changed_ = membership_changed_ || !was_alive;
   detector.Heard(t.now, id);
-  Say(t, Address::Raylet(id), RegisterNodeReply{{}, shared.epoch, shared.options.fence_after});
+  Say(t, Address::Raylet(id), reply);
   StateAnew(t, id);
 }
 
@@ -125,12 +131,19 @@ void Head::Impl::On(const Turn& t, const Address& from, Heartbeat&& message) {
   Say(t, from, HeartbeatAck{message.sent_at_ns, shared.epoch});
 }
 
+// A raylet that leaves says so of itself; nobody has to wait for its silence.
+void Head::Impl::On(const Turn& t, const Address& from, NodeDied&& message) {
+  if (!from.is_raylet() || message.node != from.node) return;
+  NodeLost(t, *shared.cluster.Find(from.node), NodeEvent::kFallsSilent, message.message);
+}
+
 void Head::Impl::On(const Turn& t, const Address& from, NodeReport&& message) {
   NodeRecord& node = *shared.cluster.Find(from.node);
   const bool current = from.is_raylet() && message.node == from.node && message.incarnation == node.info.incarnation &&
                        message.version >= node.report.version;
   if (!current) return;
   shared.cluster.Report(t, node, std::move(message));
+  leases.OnReport(node);
   jobs.OnReport(t, node);
   ForgetAbsentProcesses(t, node);
   groups.OnReport(t, node);
@@ -168,7 +181,10 @@ void Head::Impl::On(const Turn& t, const Address& from, StartJob&& message) {
 }
 
 void Head::Impl::On(const Turn& t, const Address& from, FinishJob&& message) {
-  if (from.is_raylet()) JobOver(t, message.job, JobEvent::kFinishes, message.reason);
+  if (!from.is_raylet()) return;
+  // Repeated until it is heard.
+  if (jobs.Finished(message.job)) return Say(t, from, FinishJob{message.job, message.reason});
+  JobOver(t, message.job, JobEvent::kFinishes, message.reason);
 }
 
 void Head::Impl::On(const Turn& t, const Address& from, CreateActor&& message) {

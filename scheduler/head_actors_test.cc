@@ -143,8 +143,8 @@ TEST_P(HeadActors, AnActorOfASilentNodeStartsElsewhereOnlyWhenItsNodeIsDead) {
   EXPECT_EQ(StartOn(3).incarnation, 2u);
   Update(Driver(1), ActorState::kAlive);
   // The node comes back with the old one, which has fenced itself or will hear this.
-  Node(2).beats = true;
-  JoinAgain(2);
+  ReturnFromDeath(2);
+  Report(2);
   const StopActor stop = Take<StopActor>(Raylet(2));
   EXPECT_EQ(stop.actor, ActorId{7});
   EXPECT_EQ(stop.incarnation, 1u);
@@ -447,8 +447,7 @@ TEST_P(HeadActors, AnActorEndsWithTheNodeOfItsOwner) {
   // The owner was only cut off: when it is back it hears what became of it.
   Say(P(2, 2), WatchActor{ActorId{7}});
   ExpectSilence();
-  Node(2).beats = true;
-  RegisterAgain(2);
+  ReturnFromDeath(2);
   Update(P(2, 2), ActorState::kDead);
 }
 

@@ -39,6 +39,7 @@ class Head::Impl {
   void On(const Turn& t, const Address& from, RegisterNode&& message);
   void On(const Turn& t, const Address& from, Heartbeat&& message);
   void On(const Turn& t, const Address& from, NodeReport&& message);
+  void On(const Turn& t, const Address& from, NodeDied&& message);
   void On(const Turn& t, const Address& from, SpillDemand&& message);
   void On(const Turn& t, const Address& from, GrantLeasesReply&& message);
   void On(const Turn& t, const Address& from, WorkerDied&& message);

@@ -104,6 +104,28 @@ TEST_P(HeadLeases, GrantsThatWereLostAreMadeUpForIfTheDemandStands) {
   EXPECT_EQ(Take<GrantLeases>(Raylet(1)).count, 2u);
 }
 
+TEST_P(HeadLeases, LeasesThatWaitForTheirWorkerAreNotAskedForAgain) {
+  Join(1, 4);
+  Join(2, 8);
+  SetFree(1, 0);
+  Spill(Driver(1), Cpus(1), 2, 1);
+  Grant(2, Take<GrantLeases>(Raylet(2)), 2);
+  Spill(Driver(1), Cpus(1), 3, 2);  // the owner has heard of none yet
+  EXPECT_EQ(Take<GrantLeases>(Raylet(2)).count, 1u);
+  Reset(2);  // that one is lost
+  Take<GrantLeases>(Raylet(2));
+  for (uint64_t i = 1; i <= 2; ++i) Node(2).report.leases.push_back({LeaseId{i}, Cpus(1).id(), Driver(1), {}, {}});
+  Report(2);
+  Reset(2);
+  EXPECT_EQ(Take<GrantLeases>(Raylet(2)).count, 1u);
+  Node(2).report.leases[0].worker = WorkerId{5};  // now it has: its next demand counts it
+  Report(2);
+  EXPECT_EQ(Take<GrantLeases>(Raylet(2)).count, 1u);
+  Spill(Driver(1), Cpus(1), 0, 3);
+  Node(2).report.leases.clear();
+  Report(2);
+}
+
 TEST_P(HeadLeases, AnOlderDemandIsIgnored) {
   Join(1, 8);
   SetFree(1, 0);

@@ -53,6 +53,17 @@ TEST_P(HeadNodes, ASilentNodeIsDeadAfterDeadAfterAndNotBefore) {
   EXPECT_EQ(Ids(members_[1]), (std::vector<uint64_t>{1}));
 }
 
+TEST_P(HeadNodes, ANodeThatLeavesIsDeadAtOnce) {
+  Join(1, 4);
+  Join(2, 4);
+  Say(Raylet(2), NodeDied{N(1), "not its own"});
+  ExpectSilence();
+  Say(Raylet(2), NodeDied{N(2), "it was stopped"});
+  const NodeDied died = Take<NodeDied>(Raylet(1));
+  EXPECT_EQ(died.node, N(2));
+  EXPECT_EQ(died.message, "it was stopped");
+}
+
 TEST_P(HeadNodes, TheHeadsOwnPauseIsNobodysSilence) {
   Join(1, 4);
   Advance(1s);
@@ -71,8 +82,8 @@ TEST_P(HeadNodes, ADeadNodeThatComesBackRegistersAgain) {
   Kill(2);
   Beat(2);
   EXPECT_EQ(beats_answered_[2], 0u) << "silence makes it register";
-  Node(2).beats = true;
-  JoinAgain(2);
+  ReturnFromDeath(2);
+  Report(2);
   Beat(2);
   EXPECT_GT(beats_answered_[2], 0u);
   Advance(1s);
@@ -128,8 +139,7 @@ TEST_P(HeadNodes, AJobEndsWithTheNodeOfItsDriver) {
   Kill(2);
   EXPECT_EQ(Take<FinishJob>(Raylet(1)).job, Job(2));
   // The node comes back with the driver alive: it is told.
-  Node(2).beats = true;
-  RegisterAgain(2);
+  ReturnFromDeath(2);
   Say(Raylet(2), shoal::StartJob{{Job(2), Driver(2), "ns", "main.py", "me", {}}});
   EXPECT_EQ(Take<FinishJob>(Raylet(2)).job, Job(2));
 }

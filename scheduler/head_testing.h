@@ -106,6 +106,16 @@ class HeadTest : public testing::TestWithParam<bool> {
     const RegisterNodeReply reply = Take<RegisterNodeReply>(Raylet(n));
     EXPECT_EQ(reply.epoch, head_->epoch());
   }
+  // A node that was given up is told so before it may join again.
+  void ReturnFromDeath(uint64_t n) {
+    nodes_[n].beats = true;
+    Say(Raylet(n), RegisterNode{nodes_[n].info, 0});
+    Take<RegisterNodeReply>(Raylet(n));
+    if (!GetParam()) {
+      for (const NodeInfo& node : members_[n].nodes) EXPECT_NE(node.id, N(n)) << "it must see that it was given up";
+    }
+    RegisterAgain(n);
+  }
   // Registers the same process again, as after a broken link or a new head.
   void RegisterAgain(uint64_t n) {
     Say(Raylet(n), RegisterNode{nodes_[n].info, 0});

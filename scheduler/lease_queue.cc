@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 #include "base/buggify.h"
 #include "scheduler/policy/choose_node.h"
@@ -15,8 +16,8 @@ bool InGroup(const Shape& shape) { return shape.strategy.kind == StrategyKind::k
 
 // How many more could be asked for.
 uint32_t LeaseQueue::Open(const Demand& demand, TimePoint now) {
-  uint32_t taken = demand.on_its_way;
-  if (now < demand.granted_until) taken += demand.granted;
+  const uint32_t granted = now < demand.granted_until ? demand.granted : 0;
+  const uint32_t taken = demand.on_its_way + std::max(granted, demand.coming);
   return demand.wanted > taken ? demand.wanted - taken : 0;
 }
 
@@ -54,6 +55,9 @@ void LeaseQueue::OnDemand(const Turn& t, const Address& owner, LeaseDemand&& mes
   if (added) {
     demand.since = t.now;
     by_owner_[owner].insert(id);
+    for (const auto& [node, coming] : coming_) {
+      if (auto known_coming = coming.find({id, owner}); known_coming != coming.end()) demand.coming += known_coming->second;
+    }
   } else if (message.version < demand.version) {
     return;
   }
@@ -86,6 +90,37 @@ void LeaseQueue::Fail(const Turn& t, ShapeId id, const ErrorInfo& why) {
   }
 }
 
+// ---- leases on their way to their owners
+
+void LeaseQueue::SetComing(NodeId node, const Key& key, uint32_t count) {
+  absl::btree_map<Key, uint32_t>& coming = coming_[node];
+  uint32_t& now = coming[key];
+  const uint32_t before = std::exchange(now, count);
+  if (count == 0) coming.erase(key);
+  if (coming.empty()) coming_.erase(node);
+  auto shape = shapes_.find(key.first);
+  if (shape == shapes_.end()) return;
+  auto demand = shape->second.demands.find(key.second);
+  if (demand == shape->second.demands.end()) return;
+  demand->second.coming = demand->second.coming - before + count;
+  if (count < before) dirty_.insert(key.first);
+}
+
+void LeaseQueue::OnReport(const NodeRecord& node) {
+  const NodeId id = node.info.id;
+  absl::btree_map<Key, uint32_t> reported;
+  for (const LeaseReport& lease : node.report.leases) {
+    // An owner's own raylet has taken those off the demand.
+    if (!lease.worker && lease.owner.node != id) ++reported[{lease.shape, lease.owner}];
+  }
+  absl::btree_map<Key, uint32_t> before;
+  if (auto it = coming_.find(id); it != coming_.end()) before = it->second;
+  for (const auto& [key, count] : before) {
+    if (!reported.contains(key)) SetComing(id, key, 0);
+  }
+  for (const auto& [key, count] : reported) SetComing(id, key, count);
+}
+
 void LeaseQueue::OnOwnerLost(const Address& owner) {
   auto it = by_owner_.find(owner);
   if (it == by_owner_.end()) return;
@@ -106,6 +141,10 @@ void LeaseQueue::OnNodeLost(NodeId node) {
   }
   for (const Address& owner : owners) OnOwnerLost(owner);
   OnLinkBroke(node);
+  if (auto it = coming_.find(node); it != coming_.end()) {
+    const absl::btree_map<Key, uint32_t> coming = it->second;
+    for (const auto& [key, count] : coming) SetComing(node, key, 0);
+  }
 }
 
 void LeaseQueue::OnLinkBroke(NodeId node) {
@@ -142,7 +181,13 @@ void LeaseQueue::Close(TimePoint now, RequestId id, uint32_t granted, bool known
   const Request request = it->second;
   requests_.erase(it);
   shared_.cluster.GiveBack(request.node, request.reservation, request.count - granted);
-  if (granted > 0) shared_.cluster.Settle(request.node, request.reservation);
+  if (granted > 0) {
+    shared_.cluster.Settle(request.node, request.reservation);
+    if (request.owner.node != request.node) {
+      const Key key{request.shape, request.owner};
+      SetComing(request.node, key, coming_[request.node][key] + granted);  // the next report says how it is
+    }
+  }
   auto shape = shapes_.find(request.shape);
   if (shape == shapes_.end()) return;
   ShapeRecord& record = shape->second;
@@ -323,6 +368,11 @@ void LeaseQueue::CheckInvariants() const {
     for (const auto& [owner, demand] : record.demands) {
       SHOAL_CHECK(demand.wanted > 0);
       SHOAL_CHECK(by_owner_.at(owner).contains(id));
+      uint32_t coming = 0;
+      for (const auto& [node, of_node] : coming_) {
+        if (auto it = of_node.find({id, owner}); it != of_node.end()) coming += it->second;
+      }
+      SHOAL_CHECK(demand.coming == coming) << id.Hex();
       // Requests for an earlier demand of the same owner may still be open.
       const uint32_t in_requests = on_its_way[{id, owner}];
       SHOAL_CHECK(demand.on_its_way <= in_requests) << id.Hex();

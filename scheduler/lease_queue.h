@@ -20,6 +20,7 @@ struct Demand {
   uint64_t version = 0;
   uint32_t wanted = 0;
   uint32_t on_its_way = 0;         // in requests without an answer
+  uint32_t coming = 0;             // leases elsewhere that wait for their worker, so that the owner has not got them yet
   uint32_t granted = 0;            // of this version
   TimePoint granted_until{};       // after that, whoever still wants it has not got it
   TimePoint since{};
@@ -45,6 +46,7 @@ class LeaseQueue {
 
   void OnDemand(const Turn& t, const Address& owner, LeaseDemand&& demand);
   void OnReply(const Turn& t, NodeId from, const GrantLeasesReply& reply);
+  void OnReport(const NodeRecord& node);
   void OnOwnerLost(const Address& owner);
   void OnNodeLost(NodeId node);      // owners there are gone, requests to it are void
   void OnLinkBroke(NodeId node);     // requests to it may have been lost
@@ -81,6 +83,10 @@ class LeaseQueue {
   };
   using Tallies = absl::btree_map<std::pair<NodeId, Address>, Tally>;
 
+  using Key = std::pair<ShapeId, Address>;
+
+  // Sets how many leases of a node wait for their worker, for one demand.
+  void SetComing(NodeId node, const Key& key, uint32_t count);
   static uint32_t Open(const Demand& demand, TimePoint now);
   ShapeRecord& Intern(const Shape& shape, ShapeId id);
   void Drop(ShapeId id, const Address& owner);
@@ -100,6 +106,7 @@ class LeaseQueue {
   absl::btree_map<RequestId, Request> requests_;
   std::deque<std::pair<TimePoint, RequestId>> timeouts_;
   absl::btree_map<Address, absl::btree_set<ShapeId>> by_owner_;
+  absl::btree_map<NodeId, absl::btree_map<Key, uint32_t>> coming_;  // what the nodes report, and what they granted since
 };
 
 }  // namespace shoal::scheduler
