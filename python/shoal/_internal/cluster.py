@@ -8,15 +8,20 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import platform
 import sys
 import threading
 from typing import Any
+
+import cloudpickle
 
 from shoal import _options, _shoal
 from shoal._internal import asynchronous, launch, logs
 
 # Environment variables by which a worker learns where the driver's modules are.
 SYS_PATH, CWD = "SHOAL_SYS_PATH", "SHOAL_CWD"
+# And whom to blame if what the driver pickled does not load there.
+VERSIONS = "SHOAL_DRIVER_VERSIONS"
 
 _lock = threading.RLock()
 _runtime: launch.LocalRuntime | None = None
@@ -133,7 +138,13 @@ def _set_job_env(runtime_env: dict[str, Any] | None) -> None:
     _options.check_runtime_env("runtime_env", runtime_env)
     _runtime_env = dict(runtime_env or {})
     paths = [os.path.abspath(path) for path in sys.path]
-    _env = {SYS_PATH: json.dumps(paths), CWD: os.getcwd(), **(_runtime_env.get("env_vars") or {})}
+    _env = {SYS_PATH: json.dumps(paths), CWD: os.getcwd(), VERSIONS: versions()}
+    _env.update(_runtime_env.get("env_vars") or {})
+
+
+def versions() -> str:
+    """Of what must be alike in a driver and its workers."""
+    return f"Python {platform.python_version()} with cloudpickle {cloudpickle.__version__}"
 
 
 def context() -> Context:
@@ -167,7 +178,7 @@ def join_as_worker(socket: str, worker: str, job: str, env: dict[str, str]) -> N
     global _env, _runtime_env, _in_worker
     _in_worker = True
     _env = dict(env)
-    own = {name: value for name, value in env.items() if name not in (SYS_PATH, CWD)}
+    own = {name: value for name, value in env.items() if name not in (SYS_PATH, CWD, VERSIONS)}
     _runtime_env = {"env_vars": own} if own else {}
     _shoal.connect(socket=socket, is_worker=True, worker=worker, job=job, namespace="", entrypoint="", env_vars={})
 

@@ -40,7 +40,14 @@ class Handler:
         try:
             loaded: Callable[..., Any] = serialization.loads_code(code)
         except Exception as error:
-            raise RuntimeError(f"{name} cannot be loaded in the worker: {type(error).__name__}: {error}") from error
+            text = f"{name} cannot be loaded in the worker: {type(error).__name__}: {error}"
+            driver, here = os.environ.get(cluster.VERSIONS, ""), cluster.versions()
+            if driver not in ("", here):
+                text += (
+                    f" (the driver runs {driver}, this worker {here}: start the raylet with --python and the path of "
+                    "the driver's Python, or set SHOAL_PYTHON)"
+                )
+            raise RuntimeError(text) from error
         return loaded
 
     def run_task(self, task: _shoal.Task, function: Callable[..., Any]) -> None:
