@@ -194,17 +194,22 @@ void CoreProcess::Impl::RunCallbacks(Lock& lock) {
 }
 
 void CoreProcess::Impl::ForLanguage(Message&& message) {
+  // A reply that nobody waits for any more came twice or too late.
+  auto keep = [this, &message](RequestId request) {
+    if (open_requests_.contains(request)) replies_[request] = std::move(message);
+  };
   if (auto* lines = std::get_if<LogLines>(&message)) {
     if (on_log_lines_) callbacks_.push_back([call = on_log_lines_, lines = std::move(*lines)] { call(lines); });
   } else if (auto* update = std::get_if<PlacementGroupUpdate>(&message)) {
+    unanswered_groups_.erase(update->group);
     PlacementGroupUpdate& known = groups_[update->group];
     if (known.state != PlacementGroupStateKind::kRemoved) known = std::move(*update);
   } else if (auto* actor = std::get_if<GetActorReply>(&message)) {
-    replies_[actor->request] = std::move(message);
+    keep(actor->request);
   } else if (auto* state = std::get_if<ListStateReply>(&message)) {
-    replies_[state->request] = std::move(message);
+    keep(state->request);
   } else if (auto* created = std::get_if<ObjectCreated>(&message)) {
-    replies_[created->request] = std::move(message);
+    keep(created->request);
   } else if (auto* lease = std::get_if<AssignLease>(&message)) {
     assignment_ = std::move(*lease);
     assignment_version_.fetch_add(1, std::memory_order_release);

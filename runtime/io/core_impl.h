@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "objectstore/shm/arena.h"
 #include "runtime/core_worker/core_worker.h"
 #include "runtime/io/core_links.h"
@@ -64,8 +65,16 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   // Takes the reply of a request, once it is there.
   template <class Reply>
   absl::StatusOr<Reply> AwaitReply(Lock& lock, RequestId request, std::optional<TimePoint> deadline);
-  RequestId NewRequest() { return RequestId{next_request_++}; }
+  // The same for a question to another process, which is repeated: what was on its way to a head that died is lost.
+  template <class Reply>
+  absl::StatusOr<Reply> Ask(Lock& lock, const Address& to, const Message& question, RequestId request, TimePoint deadline);
+  RequestId NewRequest() {
+    const RequestId request{next_request_++};
+    open_requests_.insert(request);
+    return request;
+  }
   void SendTo(const Address& to, const Message& message);
+  static constexpr Duration kAskAgain = 1s;
   static TimePoint Now();
   std::optional<TimePoint> DeadlineAfter(std::optional<Duration> timeout);
   bool InTask() const { return options_.role == Role::kWorker && running_tasks_ > 0; }
@@ -88,8 +97,10 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   std::deque<AssignedTask> assigned_;
   AssignLease assignment_;
   std::atomic<uint64_t> assignment_version_ = 0;  // written with the mutex held
+  absl::flat_hash_set<RequestId> open_requests_;  // whose reply somebody waits for
   absl::flat_hash_map<RequestId, Message> replies_;
   absl::flat_hash_map<PlacementGroupId, PlacementGroupUpdate> groups_;
+  absl::flat_hash_map<PlacementGroupId, PlacementGroupSpec> unanswered_groups_;  // the head has said nothing of them yet
   std::multimap<ObjectId, std::function<void()>> on_ready_;
   std::vector<std::function<void()>> callbacks_;  // to run without the mutex
   std::function<void(TaskId)> on_interrupt_;
@@ -198,7 +209,20 @@ absl::StatusOr<Reply> CoreProcess::Impl::AwaitReply(Lock& lock, RequestId reques
   if (!status.ok()) return status;
   Reply reply = std::get<Reply>(std::move(replies_[request]));
   replies_.erase(request);
+  open_requests_.erase(request);
   return reply;
+}
+
+template <class Reply>
+absl::StatusOr<Reply> CoreProcess::Impl::Ask(Lock& lock, const Address& to, const Message& question, RequestId request,
+                                             TimePoint deadline) {
+  while (true) {
+    SendTo(to, question);
+    absl::StatusOr<Reply> reply = AwaitReply<Reply>(lock, request, std::min(deadline, Now() + kAskAgain));
+    if (absl::IsDeadlineExceeded(reply.status()) && Now() < deadline) continue;
+    open_requests_.erase(request);
+    return reply;
+  }
 }
 
 }  // namespace shoal::io

@@ -251,8 +251,7 @@ void CoreProcess::KillActor(ActorId actor, bool no_restart) {
 absl::StatusOr<GetActorReply> CoreProcess::GetActor(const std::string& name, const std::string& ns, Duration timeout) {
   Impl::Lock lock(impl_->mutex_);
   const RequestId request = impl_->NewRequest();
-  impl_->SendTo(Address::Head(), shoal::GetActor{request, name, ns});
-  return impl_->AwaitReply<GetActorReply>(lock, request, Impl::Now() + timeout);
+  return impl_->Ask<GetActorReply>(lock, Address::Head(), shoal::GetActor{request, name, ns}, request, Impl::Now() + timeout);
 }
 
 absl::StatusOr<ActorUpdate> CoreProcess::WaitActor(ActorId actor, std::optional<Duration> timeout) {
@@ -271,6 +270,7 @@ absl::StatusOr<ActorUpdate> CoreProcess::WaitActor(ActorId actor, std::optional<
 void CoreProcess::CreatePlacementGroup(PlacementGroupSpec spec) {
   Impl::Lock lock(impl_->mutex_);
   impl_->groups_[spec.id] = {.group = spec.id};
+  impl_->unanswered_groups_[spec.id] = spec;
   impl_->SendTo(Address::Head(), shoal::CreatePlacementGroup{std::move(spec)});
 }
 
@@ -279,20 +279,36 @@ void CoreProcess::RemovePlacementGroup(PlacementGroupId group) {
   PlacementGroupUpdate& known = impl_->groups_[group];
   known.group = group;
   known.state = PlacementGroupStateKind::kRemoved;  // for good, whatever is still on its way
+  impl_->unanswered_groups_.erase(group);
   impl_->SendTo(Address::Head(), shoal::RemovePlacementGroup{group});
 }
 
 absl::StatusOr<PlacementGroupUpdate> CoreProcess::WaitPlacementGroup(PlacementGroupId group,
                                                                      std::optional<Duration> timeout) {
   Impl::Lock lock(impl_->mutex_);
-  if (!impl_->groups_.contains(group)) impl_->SendTo(Address::Head(), WatchPlacementGroup{group});
-  const absl::Status status = impl_->WaitUntil(lock, impl_->DeadlineAfter(timeout), impl_->InTask(), [&] {
-    const auto known = impl_->groups_.find(group);
-    if (known == impl_->groups_.end()) return false;
+  Impl& impl = *impl_;
+  if (!impl.groups_.contains(group)) impl.SendTo(Address::Head(), WatchPlacementGroup{group});
+  auto settled = [&] {
+    const auto known = impl.groups_.find(group);
+    if (known == impl.groups_.end()) return false;
     const PlacementGroupStateKind state = known->second.state;
     return state == PlacementGroupStateKind::kCreated || state == PlacementGroupStateKind::kRemoved ||
            known->second.error;
-  });
+  };
+  const std::optional<TimePoint> deadline = impl.DeadlineAfter(timeout);
+  absl::Status status;
+  while (true) {
+    const TimePoint again = Impl::Now() + Impl::kAskAgain;
+    status = impl.WaitUntil(lock, deadline ? std::min(*deadline, again) : again, impl.InTask(), settled);
+    if (!absl::IsDeadlineExceeded(status) || (deadline && Impl::Now() >= *deadline)) break;
+    // As for other questions, the head that was asked may be gone.
+    const auto unanswered = impl.unanswered_groups_.find(group);
+    if (unanswered != impl.unanswered_groups_.end()) {
+      impl.SendTo(Address::Head(), shoal::CreatePlacementGroup{unanswered->second});
+    } else {
+      impl.SendTo(Address::Head(), WatchPlacementGroup{group});
+    }
+  }
   if (!status.ok() && !absl::IsDeadlineExceeded(status)) return status;
   return impl_->groups_[group];
 }
@@ -300,8 +316,8 @@ absl::StatusOr<PlacementGroupUpdate> CoreProcess::WaitPlacementGroup(PlacementGr
 absl::StatusOr<std::string> CoreProcess::ListState(Address to, const std::string& kind, const std::string& argument) {
   Impl::Lock lock(impl_->mutex_);
   const RequestId request = impl_->NewRequest();
-  impl_->SendTo(to, shoal::ListState{request, kind, argument});
-  absl::StatusOr<ListStateReply> reply = impl_->AwaitReply<ListStateReply>(lock, request, Impl::Now() + 10s);
+  absl::StatusOr<ListStateReply> reply =
+      impl_->Ask<ListStateReply>(lock, to, shoal::ListState{request, kind, argument}, request, Impl::Now() + 10s);
   if (!reply.ok()) return reply.status();
   if (reply->error) return absl::InvalidArgumentError(reply->error.message);
   return std::move(reply->json);
