@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/bin/commands.h"
 #include "runtime/bin/table.h"
+#include "runtime/io/log_capture.h"
 #include "runtime/io/runtime_directory.h"
 #include "runtime/io/spawn.h"
 
@@ -73,8 +74,12 @@ int Logs(const Options& options) {
     const absl::StatusOr<std::string> text = io::ReadFile(absl::StrCat(directory, "/", file.name));
     if (!text.ok()) continue;
     any = true;
-    std::printf("==> %s <==\n%s", file.name.c_str(), Tail(*text, static_cast<size_t>(*lines)).c_str());
-    if (!text->empty() && text->back() != '\n') std::printf("\n");
+    std::printf("==> %s <==\n", file.name.c_str());
+    std::vector<std::string> shown;
+    io::LineSplitter splitter;
+    splitter.Add(Tail(*text, static_cast<size_t>(*lines)), &shown);
+    if (std::string rest = splitter.TakeRest(); !rest.empty()) shown.push_back(std::move(rest));
+    for (const std::string& line : shown) std::printf("%s\n", io::ReadableLine(line).c_str());
   }
   if (any) return kOk;
   return Complain(absl::InvalidArgumentError(

@@ -171,7 +171,9 @@ int Status(const Options& options) {
   if (!client->at_head()) {
     const absl::StatusOr<Json> host = client->List(Address::Raylet(client->node()), "host");
     if (!host.ok()) return Complain(host.status());
-    reachable = !host->items().empty() && host->items()[0].Boolean("head_reachable");
+    const Json here = host->items().empty() ? Json::Object() : host->items()[0];
+    reachable = here.Boolean("head_reachable");
+    all.Set("cluster_id", here.Text("cluster_id"));
   }
   absl::StatusOr<Json> nodes = Json::Array();
   if (reachable) nodes = client->List(Address::Head(), "nodes");
@@ -237,11 +239,12 @@ int Why(const Options& options) {
   absl::StatusOr<Json> rows = client->List(Address::Head(), "why", id);
   if (!rows.ok()) return Complain(rows.status());
   // A task that a raylet will place by itself has not reached the head.
+  std::set<std::string> explained;
+  for (const Json& row : rows->items()) explained.insert(row.Text("shape"));
   const absl::StatusOr<Json> local = ListAtRaylets(&*client, "why", id);
-  if (local.ok()) {
-    for (const Json& row : local->items()) {
-      if (id.empty() || id.substr(0, 16) == row.Text("owner").substr(0, 16)) rows->Append(row);
-    }
+  for (const Json& row : local.ok() ? local->items() : std::vector<Json>()) {
+    const bool asked = id.empty() || id.substr(0, 16) == row.Text("owner").substr(0, 16);
+    if (asked && !explained.contains(row.Text("shape"))) rows->Append(row);
   }
   if (options.Has("json")) {
     std::printf("%s\n", rows->ToString().c_str());

@@ -55,7 +55,8 @@ std::string FormatCell(const io::Json& value) {
     case io::Json::Kind::kObject: {
       std::string text;
       for (const auto& [name, member] : value.members()) {
-        absl::StrAppend(&text, text.empty() ? "" : ", ", name, " ", FormatCell(member));
+        const bool bytes = name == "memory" && member.kind() == io::Json::Kind::kNumber;
+        absl::StrAppend(&text, text.empty() ? "" : ", ", name, " ", bytes ? FormatBytes(member.number()) : FormatCell(member));
       }
       return text;
     }

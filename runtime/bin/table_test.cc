@@ -16,8 +16,8 @@ TEST(TableTest, ColumnsAreAsWideAsTheyNeedToBe) {
 }
 
 TEST(TableTest, NestedValuesAreReadable) {
-  const Json value = Json::Object().Set("CPU", 2).Set("tags", Json::Array().Append("x").Append("y"));
-  EXPECT_EQ(FormatCell(value), "CPU 2, tags x, y");
+  const Json value = Json::Object().Set("CPU", 2).Set("memory", 2048).Set("tags", Json::Array().Append("x").Append("y"));
+  EXPECT_EQ(FormatCell(value), "CPU 2, memory 2 KiB, tags x, y");
 }
 
 TEST(TableTest, LongCellsAreCutBetweenCharacters) {

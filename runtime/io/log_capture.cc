@@ -35,6 +35,14 @@ void LineSplitter::Add(std::string_view bytes, std::vector<std::string>* lines) 
 
 std::string LineSplitter::TakeRest() { return std::exchange(rest_, {}); }
 
+std::string ReadableLine(const std::string& line) {
+  constexpr char kMark = '\x1e';
+  if (line.empty() || line[0] != kMark) return line;
+  const size_t end = line.find(kMark, 1);
+  if (end == std::string::npos) return line;
+  return absl::StrCat("(", line.substr(1, end - 1), ") ", line.substr(end + 1));
+}
+
 LogCapture::LogCapture(std::string file, UniqueFd reader, DaemonLoop* loop, Lines lines)
     : file_(std::move(file)), reader_(std::move(reader)), loop_(loop), lines_(std::move(lines)) {
   const absl::Status added = loop_->events().AddFd(reader_.get(), EPOLLIN, [this](uint32_t) {
@@ -74,7 +82,7 @@ bool LogCapture::ReadSome() {
 
 void LogCapture::Keep(std::vector<std::string> lines) {
   for (std::string& line : lines) {
-    tail_.push_back(line.substr(0, kTailBytes));
+    tail_.push_back(ReadableLine(line.substr(0, kTailBytes)));
     if (tail_.size() > kTailLines) tail_.pop_front();
     if (batch_.size() < kMaxBatchLines && batch_bytes_ < kMaxBatchBytes) {
       batch_bytes_ += line.size();

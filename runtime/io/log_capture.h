@@ -32,6 +32,10 @@ class LineSplitter {
   std::string rest_;
 };
 
+// A Python worker marks each line with the name of the task that printed it, for the driver's prefix: "\x1esquare\x1ehello". For people who
+// read the file: "(square) hello".
+std::string ReadableLine(const std::string& line);
+
 class LogCapture {
  public:
   static constexpr size_t kMaxBatchLines = 1000;

@@ -37,6 +37,13 @@ TEST(LineSplitterTest, CutsALineWithoutEnd) {
   EXPECT_EQ(splitter.TakeRest(), "xxxxx");
 }
 
+TEST(ReadableLineTest, NamesWhoPrintedIt) {
+  EXPECT_EQ(ReadableLine("\x1esquare\x1ehello"), "(square) hello");
+  EXPECT_EQ(ReadableLine("plain"), "plain");
+  EXPECT_EQ(ReadableLine("\x1ehalf"), "\x1ehalf");
+  EXPECT_EQ(ReadableLine(""), "");
+}
+
 class LogCaptureTest : public testing::Test {
  protected:
   LogCaptureTest() {

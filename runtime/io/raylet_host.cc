@@ -323,6 +323,7 @@ void RayletHost::OnLines(WorkerId worker, bool is_stderr, std::vector<std::strin
 std::string RayletHost::DescribeHost() const {
   Json row = Json::Object();
   row.Set("node_id", node().Hex()).Set("name", options_.info.name).Set("pid", static_cast<int>(getpid()));
+  row.Set("cluster_id", absl::StrCat(absl::Hex(options_.cluster_id, absl::kZeroPad16)));
   row.Set("head_reachable", head_reachable_).Set("control_endpoint", options_.info.control_endpoint);
   row.Set("bulk_endpoint", options_.info.bulk_endpoint).Set("connections", static_cast<uint64_t>(hub_->connections()));
   row.Set("worker_processes", static_cast<uint64_t>(workers_->size())).Set("arena_bytes", arena_->size());

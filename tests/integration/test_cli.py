@@ -241,6 +241,24 @@ def test_a_killed_daemon_is_started_again(root: pathlib.Path, role: str) -> None
     assert machine.processes() == []
 
 
+def test_a_daemon_that_keeps_dying_is_given_up_with_one_message(root: pathlib.Path) -> None:
+    machine = Machine(root / "both")
+    machine.json("start", "--head", "--port", "0")
+    killed: set[int] = set()
+
+    def killed_all() -> bool:
+        pid = state(machine).get("raylet_pid", 0)
+        if pid not in killed and len(killed) < 5:
+            killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+        return len(killed) == 5 and not machine.processes()
+
+    wait_until(killed_all, 20, "the nanny gives up and takes everything with it")
+    sentence = machine.complaint("status", expect=NOT_RUNNING)
+    assert "the raylet died 5 times within a minute, the last time with signal 9 (Killed)" in sentence
+    machine.json("start", "--head", "--port", "0")  # by hand it starts again
+
+
 def test_a_killed_nanny_leaves_nothing(root: pathlib.Path) -> None:
     machine = Machine(root / "both")
     started = machine.json("start", "--head", "--port", "0")
