@@ -26,14 +26,17 @@ namespace {
 using session::Session;
 using session::SessionActions;
 
-// What precedes a message inside a session: who says it to whom.
+// What precedes each piece of a message inside a session: who says it to whom, and how much follows after this piece.
 struct Envelope {
   uint64_t from_node, from_worker, to_node, to_worker;
+  uint64_t rest;
 };
-static_assert(sizeof(Envelope) == 32);
+static_assert(sizeof(Envelope) == 40);
+// A large message travels in pieces, so that on a slow link acknowledgements and heartbeats come through in between.
+constexpr size_t kPieceBytes = 60 * 1024;
 
-// A session's frame around one message is far smaller than this.
-constexpr size_t kMaxMessageBytes = kMaxZmqFrameBytes - 4096;
+constexpr size_t kMaxMessageBytes = size_t{16} << 20;
+constexpr uint64_t kMaxQueuedBytes = uint64_t{256} << 20;  // per peer
 // A line whose peer does not answer is dialled anew: ZeroMQ itself never tries again after some failures of a
 // handshake.
 constexpr Duration kRedialAfter = 3s;
@@ -64,6 +67,8 @@ struct Link {
   int key_refusals = 0;       // since it was reachable
   bool told_of_failure = false;
   bool told_of_forgery = false;
+  bool connected = false;          // the line, as far as ZeroMQ knows
+  std::string pieces;              // of a message whose rest has not come yet
   bool closed = false;
   bool wants_flush = false;
   uint64_t resets = 0;
@@ -205,7 +210,8 @@ void Network::Impl::Add(Peer peer) {
                                   .self = options_.self,
                                   .incarnation = options_.incarnation,
                                   .peer = node,
-                                  .protocol_version = options_.protocol_version};
+                                  .protocol_version = options_.protocol_version,
+                                  .max_queued_bytes = kMaxQueuedBytes};
   auto link = std::make_shared<Link>(std::move(peer), std::move(options), rng_.Fork());
   links_[node] = link;
   nodes_by_key_[link->peer.public_key] = node;
@@ -254,6 +260,7 @@ Duration Network::Impl::Jittered(Duration pause) {
 }
 
 void Network::Impl::HangUp(Link& link) {
+  link.connected = false;
   if (link.line == 0) return;
   nodes_by_line_.erase(link.line);
   transport_->HangUp(std::exchange(link.line, 0));
@@ -308,6 +315,7 @@ void Network::Impl::OnDialEvent(uint64_t line, DialEvent event) {
   if (link == nullptr) return;
   const std::string who = NameOf(link->peer.node), where = link->peer.endpoint;
   std::string why;
+  link->connected = event == DialEvent::kConnected;
   if (event == DialEvent::kKeyRefused) {
     link->dial_at =
         MonotonicNow() + Jittered(kRedialRefusedAfter * (1 << std::min(link->key_refusals, kMaxRefusedDoublings)));
@@ -383,6 +391,7 @@ void Network::Impl::Carry(const LinkPtr& link) {
   const auto over = [&] { return !*alive || link->closed; };
   if (actions.reset) {
     ++link->resets;
+    link->pieces.clear();
     if (handlers_.peer_reset) handlers_.peer_reset(link->peer.node);
   }
   if (!over() && actions.reachable && handlers_.peer_reachable) {
@@ -410,8 +419,15 @@ void Network::Impl::Deliver(Link& link, std::string&& payload) {
     }
     return;
   }
+  if (!handlers_.deliver) return;
   payload.erase(0, sizeof(envelope));
-  if (handlers_.deliver) handlers_.deliver(from, to, std::move(payload));
+  if (link.pieces.empty() && envelope.rest == 0) return handlers_.deliver(from, to, std::move(payload));
+  if (envelope.rest > kMaxMessageBytes || link.pieces.size() + payload.size() + envelope.rest > kMaxMessageBytes) {
+    link.pieces.clear();
+    return;  // not a peer of ours, to whom such a message would not have been taken
+  }
+  link.pieces.append(payload);
+  if (envelope.rest == 0) handlers_.deliver(from, to, std::exchange(link.pieces, {}));
 }
 
 void Network::Impl::SendFrame(Link& link, std::string&& frame) {
@@ -444,15 +460,27 @@ absl::Status Network::Impl::Send(NodeId peer, const Address& from, const Address
     return absl::InvalidArgumentError(absl::StrCat("a message of ", message.size(), " bytes is over the limit of ",
                                                    kMaxMessageBytes, "; put large values into the object store"));
   }
-  const Envelope envelope{from.node.value, from.worker.value, to.node.value, to.worker.value};
-  std::string payload;
-  payload.reserve(sizeof(envelope) + message.size());
-  payload.append(reinterpret_cast<const char*>(&envelope), sizeof(envelope));
-  payload.append(message);
-  if (!link->session.Send(MonotonicNow(), std::move(payload), &link->actions)) {
+  const auto full = [&] {
     return absl::ResourceExhaustedError(absl::StrCat(NameOf(peer), " does not take messages as fast as they come: ",
                                                      link->session.queued_bytes(), " bytes wait for it"));
-  }
+  };
+  // A session takes whatever begins below its limit; of a message in pieces it must take all or none.
+  if (message.size() > kPieceBytes && link->session.queued_bytes() + 2 * message.size() > kMaxQueuedBytes) return full();
+  const TimePoint now = MonotonicNow();
+  std::string_view rest = message;
+  do {
+    const std::string_view piece = rest.substr(0, kPieceBytes);
+    rest.remove_prefix(piece.size());
+    const Envelope envelope{from.node.value, from.worker.value, to.node.value, to.worker.value, rest.size()};
+    std::string payload;
+    payload.reserve(sizeof(envelope) + piece.size());
+    payload.append(reinterpret_cast<const char*>(&envelope), sizeof(envelope));
+    payload.append(piece);
+    if (!link->session.Send(now, std::move(payload), &link->actions)) {
+      SHOAL_CHECK(rest.size() + piece.size() == message.size()) << "a message was taken in part";
+      return full();
+    }
+  } while (!rest.empty());
   FlushSoon(link);
   return absl::OkStatus();
 }
@@ -534,7 +562,11 @@ void Network::Impl::OnTimer() {
     if (link == nullptr) continue;
     if (link->dial_at && *link->dial_at <= now) {
       link->dial_at.reset();
-      if (!link->session.reachable() && !link->peer.endpoint.empty()) Dial(*link);
+      if (link->connected) {
+        link->dial_at = now + kRedialAfter;  // a slow one, or ZeroMQ's own heartbeats find out soon
+      } else if (!link->session.reachable() && !link->peer.endpoint.empty()) {
+        Dial(*link);
+      }
     }
     link->session.OnTick(now, &link->actions);
     Carry(link);

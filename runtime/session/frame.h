@@ -10,7 +10,7 @@
 //   kOffer        HelloBody                -                         to a hello: mine would be `from`, yours is `to`
 //   kData         count x (u32 size, bytes) number of the first one
 //   kAck          -                        -                         nothing but `ack`
-//   kHeartbeat    -                        any                       echo this at once
+//   kHeartbeat    u64 last message sent    any                       echo this at once
 //   kEcho         -                        that of the heartbeat
 //   kUnknown      -                        -                         a link of these numbers is not known here
 //   kRefuse       HelloBody, sentence      -                         we do not fit

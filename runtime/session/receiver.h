@@ -21,6 +21,8 @@ class Receiver {
   void BeginLink();
   // Appends what is new in a data frame. False, and nothing is taken, for a frame that is not whole.
   bool OnData(TimePoint now, const FrameHeader& header, std::string_view body, std::vector<std::string>* delivered);
+  // The peer says that it has sent everything up to `last`.
+  void OnAnnounced(uint64_t last) { gap_ = gap_ || last > delivered_; }
   // The number to put into every frame that goes out, which counts as said.
   uint64_t Acknowledge();
 

@@ -8,23 +8,30 @@
 namespace shoal::session {
 namespace {
 
+// Small enough that a link of 1 Mbit/s stays reachable behind it.
+constexpr uint64_t kFirstBudget = 256 * 1024;
+// Round trips that are so much longer than the shortest one stand in queues.
+constexpr Duration kCrowded = 200ms, kOvercrowded = 500ms;
+// A repetition on a link that still transmits makes it slower yet, so bytes are given the time that they take at
+// 1 Mbit/s. What really was lost shows in the next heartbeat.
+constexpr int64_t kNanosecondsPerByte = 8000;
 constexpr uint32_t kMaxDoublings = 5;  // of the time between repetitions to a silent peer
-// More than the peer's frames can hold, so that queued bytes bound the number of messages as well.
-constexpr size_t kMaxChecked = 256;
+constexpr size_t kMaxChecked = 256;    // longer queues are not added up by CheckInvariants
 
 }  // namespace
 
-Sender::Sender(const SessionOptions& options) : options_(options), budget_bytes_(options.window_bytes) {}
+Sender::Sender(const SessionOptions& options) : options_(options) { BeginLink(); }
 
 void Sender::BeginLink() {
   acked_ = highest_sent_ = 0;
   unsent_bytes_ += in_flight_bytes_;
   in_flight_ = 0;
   in_flight_bytes_ = 0;
-  budget_bytes_ = options_.window_bytes;
+  budget_bytes_ = std::min(std::max(kFirstBudget, OneFrame()), options_.window_bytes);
   last_progress_ = last_gap_ = TimePoint();
   silences_ = 0;
-  round_trip_ = Duration();
+  round_trip_ = newest_round_trip_ = shortest_round_trip_ = Duration();
+  timed_ = 0;
 }
 
 void Sender::Clear() {
@@ -43,6 +50,11 @@ bool Sender::Accept(std::string&& payload) {
 bool Sender::OnAck(TimePoint now, uint64_t ack) {
   if (ack > highest_sent_) return false;
   if (ack <= acked_) return true;  // old news
+  if (timed_ != 0 && ack >= timed_) {
+    timed_ = 0;
+    OnRoundTrip(now - timed_at_);
+  }
+  const bool crowded = newest_round_trip_ > shortest_round_trip_ + kCrowded;
   while (acked_ < ack) {
     // After going back, the peer may acknowledge what we were about to repeat.
     const uint64_t cost = Cost(queue_[0]);
@@ -52,10 +64,10 @@ bool Sender::OnAck(TimePoint now, uint64_t ack) {
     } else {
       unsent_bytes_ -= cost;
     }
+    if (!crowded) budget_bytes_ = std::min(budget_bytes_ + cost, options_.window_bytes);
     queue_.pop_front();
     ++acked_;
   }
-  budget_bytes_ = std::min(budget_bytes_ * 2, options_.window_bytes);
   silences_ = 0;
   last_progress_ = now;
   return true;
@@ -73,7 +85,8 @@ void Sender::GoBack(TimePoint now) {
   unsent_bytes_ += in_flight_bytes_;
   in_flight_ = 0;
   in_flight_bytes_ = 0;
-  budget_bytes_ = std::max<uint64_t>(options_.batch_bytes, 1);
+  timed_ = 0;  // which of its copies is acknowledged would be anybody's guess (Karn)
+  budget_bytes_ = OneFrame();
   last_progress_ = now;
 }
 
@@ -88,11 +101,16 @@ void Sender::OnTick(TimePoint now) {
 }
 
 Duration Sender::Timeout() const {
-  return std::max<Duration>(options_.resend_after, 2 * round_trip_) * (1 << silences_);
+  const Duration transmission(static_cast<int64_t>(in_flight_bytes_) * kNanosecondsPerByte);
+  return (std::max<Duration>(options_.resend_after, 2 * round_trip_) + transmission) * (1 << silences_);
 }
 
 void Sender::OnRoundTrip(Duration round_trip) {
-  round_trip_ = round_trip_ == Duration() ? round_trip : (7 * round_trip_ + round_trip) / 8;
+  const bool first = round_trip_ == Duration();
+  round_trip_ = first ? round_trip : (7 * round_trip_ + round_trip) / 8;
+  shortest_round_trip_ = first ? round_trip : std::min(shortest_round_trip_, round_trip);
+  newest_round_trip_ = round_trip;
+  if (round_trip > shortest_round_trip_ + kOvercrowded) budget_bytes_ = std::max(budget_bytes_ / 2, OneFrame());
 }
 
 std::optional<TimePoint> Sender::ResendAt() const {
@@ -118,12 +136,12 @@ void Sender::Pump(TimePoint now, bool only_full, const FrameHeader& link, std::v
   while (HasSendable() && (!only_full || HasFullFrame())) {
     if (in_flight_ > 0 && SHOAL_BUGGIFY("session.tiny_window")) return;
     if (in_flight_ == 0) last_progress_ = now;
-    frames->push_back(NextFrame(link));
+    frames->push_back(NextFrame(now, link));
   }
 }
 
 // One payload of any size, or as many small ones as share a frame.
-std::string Sender::NextFrame(const FrameHeader& link) {
+std::string Sender::NextFrame(TimePoint now, const FrameHeader& link) {
   FrameHeader header = link;
   header.kind = FrameKind::kData;
   header.seq = acked_ + in_flight_ + 1;
@@ -139,8 +157,11 @@ std::string Sender::NextFrame(const FrameHeader& link) {
   } while (header.count < kMaxMessagesPerFrame && MaySend(in_flight_) &&
            size + Cost(queue_[in_flight_]) <= options_.batch_bytes && !SHOAL_BUGGIFY("session.small_frame"));
   highest_sent_ = std::max(highest_sent_, acked_ + in_flight_);
-  const bool full = in_flight_ < queue_.size() && !MaySend(in_flight_);
-  if (full || budget_bytes_ < options_.window_bytes) header.flags |= kAckNowFlag;
+  if (timed_ == 0) {
+    timed_ = acked_ + in_flight_;
+    timed_at_ = now;
+  }
+  if (in_flight_ < queue_.size() && !MaySend(in_flight_)) header.flags |= kAckNowFlag;
 
   std::string frame;
   frame.reserve(size);

@@ -262,6 +262,7 @@ void Session::Impl::OnLinkFrame(TimePoint now, const FrameHeader& header, std::s
   if (header.kind == FrameKind::kData) receiver_.OnData(now, header, body, &actions->delivered);
   if (header.kind == FrameKind::kEcho) OnEcho(now, header.seq, actions);
   if (header.kind == FrameKind::kHeartbeat) {
+    receiver_.OnAnnounced(TakeFixed<uint64_t>(&body).value_or(0));
     FrameHeader echo = LinkHeader(FrameKind::kEcho);
     echo.seq = header.seq;
     SendOnLink(echo, actions);
@@ -355,6 +356,8 @@ void Session::Impl::SendHeartbeat(TimePoint now, SessionActions* actions) {
   FrameHeader header = LinkHeader(FrameKind::kHeartbeat);
   header.seq = static_cast<uint64_t>(ToNanoseconds(now));
   SendOnLink(header, actions);
+  const uint64_t last_sent = sender_.last_sent();
+  AppendBytes(&last_sent, sizeof(last_sent), &actions->frames.back());
   last_beat_ = now;
   ++beats_;
   const bool quick = !confirmed_ && beats_ < kQuickBeats;

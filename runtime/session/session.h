@@ -44,7 +44,7 @@ struct SessionOptions {
   uint32_t batch_bytes = 64 * 1024;                  // payloads that share a frame
   uint32_t ack_every = 64;
   Duration ack_after = 5ms;
-  Duration resend_after = 100ms;
+  Duration resend_after = 100ms;  // or two round trips; plus what the bytes under way take at 1 Mbit/s
   Duration heartbeat = 1s;
   Duration unreachable_after = 4s;                   // without an echo of a heartbeat
 };
