@@ -8,11 +8,13 @@ import pathlib
 import subprocess
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from audit import wait_until
 from cluster import Cluster, run
 
 import shoal
+from shoal.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 PREFIX = f"shoal{os.getpid() % 100000}"
 
@@ -74,16 +76,15 @@ def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
 def test_tasks_run_on_every_machine(cluster: Cluster) -> None:
     shoal.init(address=cluster.nodes[0].socket)
 
-    @shoal.remote(num_cpus=1, scheduling_strategy="SPREAD")
-    def where() -> str:
-        return shoal.get_runtime_context().get_node_id()
+    @shoal.remote(num_cpus=1)
+    def where(x: np.ndarray) -> tuple[str, int]:
+        return shoal.get_runtime_context().get_node_id(), int(x.sum())
 
-    seen: set[str] = set()
-    for _ in range(20):
-        seen |= set(shoal.get([where.remote() for _ in range(8)], timeout=30))
-        if len(seen) == 2:
-            break
-    assert seen == {node.node_id for node in cluster.nodes}
+    numbers = shoal.put(np.arange(1_000_000))  # lives in one store and is fetched by the other
+    for node in cluster.nodes:
+        there = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+        ran_at, total = shoal.get(where.options(scheduling_strategy=there).remote(numbers), timeout=30)
+        assert (ran_at, total) == (node.node_id, 499_999_500_000)
 
 
 def test_tokens_that_do_not_fit_are_refused_in_one_sentence(cluster: Cluster, tmp_path: pathlib.Path) -> None:
