@@ -33,7 +33,7 @@ import shoal  # noqa: E402
 from shoal._internal.launch import find_binary  # noqa: E402
 
 SHARDS = 6
-ROUNDS = 24
+ROUNDS = 30
 KILL_AFTER_ROUND = 8
 WANTED_ACCURACY = 0.87
 
