@@ -316,7 +316,10 @@ void Cluster::LeaveProcess(uint32_t index) {
 void Cluster::KillDaemon(uint32_t m, int64_t restart_after_ns) {
   MachineState& machine = machines_[m];
   if (machine.daemon == 0) return;
-  if (m > 0) ++machine.raylet_deaths;
+  if (m > 0) {
+    ++machine.raylet_deaths;
+    last_raylet_death_ns_ = now_ns_;
+  }
   const uint32_t index = std::exchange(machine.daemon, 0);
   KillProcess(index, "fault");
   const std::vector<uint32_t> children = machine.children;

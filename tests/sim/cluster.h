@@ -168,6 +168,10 @@ class Cluster {
   void PauseMachine(uint32_t machine, int64_t for_ns);
   bool PausedWithin(uint32_t process, int64_t window_ns) const;
   uint64_t deaths() const { return deaths_; }
+  // True if a raylet died within the last `window_ns`; the others may not have heard of it.
+  bool RayletDiedWithin(int64_t window_ns) const {
+    return last_raylet_death_ns_ >= 0 && last_raylet_death_ns_ + window_ns > now_ns_;
+  }
   uint64_t RayletDeaths(uint32_t machine) const { return machines_[machine].raylet_deaths; }
   bool RayletDiedOn(uint32_t machine) const { return machines_[machine].raylet_deaths > 0; }
 
@@ -236,6 +240,7 @@ class Cluster {
   SlotPool<Frame> frames_;
   SlotPool<std::function<void()>> callbacks_;
   uint64_t deaths_ = 0;
+  int64_t last_raylet_death_ns_ = -1;
 };
 
 }  // namespace shoal::sim

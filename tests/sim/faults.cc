@@ -33,6 +33,13 @@ void ApplyStaticFaults(const std::vector<std::string>& faults, Rng* rng, Cluster
   if (Has(faults, "small_store")) options->store_bytes = static_cast<uint64_t>(rng->Between(6, 16)) << 20;
 }
 
+bool MayLookDead(const std::vector<std::string>& faults) {
+  for (const char* name : {"pause", "slow", "clog", "swizzle", "cut", "cut_one_way", "isolate", "lossy"}) {
+    if (Has(faults, name)) return true;
+  }
+  return false;
+}
+
 FaultInjector::FaultInjector(Cluster* cluster, std::vector<std::string> faults, Rng rng, int64_t until_ns)
     : cluster_(*cluster), faults_(std::move(faults)), rng_(rng), until_ns_(until_ns) {}
 

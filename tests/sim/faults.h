@@ -16,6 +16,9 @@ const std::vector<std::string>& FaultNames();
 // Faults that are properties of the whole run: lossy, drift, small_store.
 void ApplyStaticFaults(const std::vector<std::string>& faults, Rng* rng, ClusterOptions* options);
 
+// True if one of them can keep a live machine from answering in time.
+bool MayLookDead(const std::vector<std::string>& faults);
+
 class FaultInjector {
  public:
   FaultInjector(Cluster* cluster, std::vector<std::string> faults, Rng rng, int64_t until_ns);

@@ -59,7 +59,7 @@ void HeadProcess::Carry() {
     }
   }
   for (Send& send : actions.sends) {
-    if (const auto* died = std::get_if<NodeDied>(&send.message)) cluster.observer().OnDeclaredDead(died->node.value);
+    if (const auto* died = std::get_if<NodeDied>(&send.message)) cluster.observer().OnDeclaredDead(died->node);
     ToMachine(cluster.MachineOfNode(send.to.node), Address::Head(), send.to, std::move(send.message));
   }
 }

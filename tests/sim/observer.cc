@@ -96,12 +96,13 @@ void Observer::CheckActorCall(uint32_t process, const core_worker::ExecuteTask& 
     Require(!running.actor_call, "sync_actor_runs_one_call",
             absl::StrCat(task.spec.id.Hex(), " starts while ", id.Hex(), " runs in ", cluster_.NameOf(process)));
   }
-  auto [it, first] = last_tag_.try_emplace({process, task.spec.id.owner.value}, program.tag);
+  const LastCall call{program.tag, task.spec.attempt};
+  auto [it, first] = last_call_.try_emplace({process, task.spec.id.owner.value}, call);
   if (first) return;
-  Require(it->second < program.tag, "actor_calls_in_order",
-          absl::StrCat("call ", program.tag, " of ", task.spec.id.owner.Hex(), " starts after ", it->second, " in ",
+  Require(it->second.tag < call.tag || it->second.attempt < call.attempt, "actor_calls_in_order",
+          absl::StrCat("call ", call.tag, " of ", task.spec.id.owner.Hex(), " starts after ", it->second.tag, " in ",
                        cluster_.NameOf(process)));
-  it->second = program.tag;
+  it->second = call;
 }
 
 void Observer::Occupy(uint32_t node, int64_t cpu_steps) {
@@ -162,6 +163,13 @@ void Observer::OnFinished(uint32_t process, const core_worker::ExecuteTask& task
   if (it == running_[process].end()) return;
   Occupy(it->second.node, -it->second.cpu_steps);
   running_[process].erase(it);
+}
+
+void Observer::OnDeclaredDead(NodeId node) {
+  declared_dead_.insert(node.value);
+  if (!deaths_are_true_) return;
+  Require(cluster_.RayletDiedOn(cluster_.MachineOfNode(node)), "no_false_death",
+          absl::StrCat("node ", node.Hex(), " is said to be dead and lives"));
 }
 
 void Observer::OnProcessDied(uint32_t process) {

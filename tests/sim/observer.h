@@ -6,10 +6,11 @@
 //   at_most_once               a call without retries runs once at most
 //   retries_are_bounded        a task runs max_retries + 1 times at most
 //   one_live_incarnation       a constructor or call runs only while no other live process is that actor
-//   actor_calls_in_order       calls of one caller start in the order of submission, per incarnation
+//   actor_calls_in_order       calls of one caller start in the order of submission, per incarnation; retries go back and begin again
 //   sync_actor_runs_one_call   no two calls overlap in an actor of max_concurrency 1
 //   leases_within_capacity     what runs on a node, leases that were lent out by a blocking get apart, fits into it
 //   referenced_object_is_kept  an owner frees nothing that a live program holds
+//   no_false_death             nobody is taken for dead who lives, unless a fault makes it look so
 //   values_agree               everybody who gets an object gets the same value
 #pragma once
 
@@ -67,8 +68,10 @@ class Observer {
 
   // ---- faults, which excuse some things
   void OnProcessDied(uint32_t process);
-  void OnDeclaredDead(uint64_t node) { declared_dead_.insert(node); }
+  void OnDeclaredDead(NodeId node);
   bool WasDeclaredDead(uint64_t node) const { return declared_dead_.contains(node); }
+  // Nothing in this run makes a live machine look dead.
+  void DeathsAreTrue() { deaths_are_true_ = true; }
 
   uint64_t executions() const { return executions_; }
 
@@ -98,13 +101,18 @@ class Observer {
   absl::flat_hash_map<TaskId, TaskRecord> tasks_;
   absl::flat_hash_set<std::pair<TaskId, uint32_t>> attempts_;
   absl::flat_hash_map<ActorId, std::vector<ActorHost>> hosts_;
-  absl::flat_hash_map<std::pair<uint32_t, uint64_t>, uint64_t> last_tag_;  // (process, caller) -> tag
+  struct LastCall {
+    uint64_t tag;
+    uint32_t attempt;
+  };
+  absl::flat_hash_map<std::pair<uint32_t, uint64_t>, LastCall> last_call_;  // (process, caller)
   absl::flat_hash_map<uint32_t, absl::btree_map<TaskId, RunningTask>> running_;
   // Workers that blocked in get under their lease: their CPUs were lent to others, and may be used twice until that lease ends.
   absl::flat_hash_set<uint32_t> lent_;
   absl::flat_hash_map<uint32_t, int64_t> actor_cpu_;                       // by process
   absl::flat_hash_map<uint32_t, int64_t> used_cpu_;                        // by node
   absl::flat_hash_set<uint64_t> declared_dead_;
+  bool deaths_are_true_ = false;
   uint64_t executions_ = 0;
 };
 

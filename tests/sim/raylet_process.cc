@@ -105,7 +105,7 @@ void RayletProcess::Carry() {
       }
     }
     for (Send& send : actions.sends) {
-      if (const auto* died = std::get_if<NodeDied>(&send.message)) cluster.observer().OnDeclaredDead(died->node.value);
+      if (const auto* died = std::get_if<NodeDied>(&send.message)) cluster.observer().OnDeclaredDead(died->node);
       Route(address, send.to, std::move(send.message));
     }
     CarryProcesses(&actions);
