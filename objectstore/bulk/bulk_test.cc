@@ -399,7 +399,8 @@ TEST_F(BulkTest, ALostConnectionGoesOnFromTheMissingBlock) {
   EXPECT_EQ(Fetch(fetch), absl::OkStatus());
   EXPECT_TRUE(Arrived(kObject));
   EXPECT_EQ(relay.connections(), 2);
-  EXPECT_LT(second, 8 * kMiB);
+  // How much was still between the relay and the client when it broke is the kernel's choice; the rest is not sent twice.
+  EXPECT_LT(second, 16 * kMiB);
   WaitForReleases();
 }
 
