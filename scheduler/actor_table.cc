@@ -406,7 +406,13 @@ void ActorTable::OnNodeLost(const Turn& t, NodeId node) {
   auto it = hosted_.find(node);
   if (it == hosted_.end()) return;
   const absl::btree_set<ActorId> here = it->second;
-  for (ActorId id : here) Lost(t, actors_.at(id), MakeError(ErrorKind::kNodeDied, absl::StrCat("its node ", node.Hex(), " died")));
+  const ErrorInfo why = MakeError(ErrorKind::kNodeDied, absl::StrCat("its node ", node.Hex(), " died"));
+  for (ActorId id : here) {
+    ActorRecord& actor = actors_.at(id);
+    // Where the raylet has not even said that it begins, nothing has happened yet that could be counted.
+    const bool began = actor.state == ActorState::kAlive || actor.seen;
+    began ? Lost(t, actor, why) : PlaceAgain(t, actor, why);
+  }
 }
 
 // ---- lives

@@ -19,13 +19,11 @@ bool ClusterState::AliveOrExpected(NodeId node) const {
   return record != nullptr && record->state != NodeState::kDead;
 }
 
-void ClusterState::Expect(NodeId node, uint64_t incarnation, const std::string& name) {
-  std::unique_ptr<NodeRecord>& record = nodes_[node];
+void ClusterState::Expect(NodeInfo&& info) {
+  std::unique_ptr<NodeRecord>& record = nodes_[info.id];
   if (record != nullptr) return;
   record = std::make_unique<NodeRecord>();
-  record->info.id = node;
-  record->info.incarnation = incarnation;
-  record->info.name = name;
+  record->info = std::move(info);
 }
 
 NodeRecord& ClusterState::Register(const Turn& t, NodeInfo&& info) {
@@ -42,7 +40,7 @@ NodeRecord& ClusterState::Register(const Turn& t, NodeInfo&& info) {
   ++alive_;
   ++node.link;
   log_.Add(t, absl::StrCat("node ", info.id.Hex()), is_new ? "" : NameOf(before), "ALIVE", "it registered");
-  PutRow(t, RowKey("node", info.id), NodeRow{info.incarnation, info.name});
+  PutRow(t, RowKey("node", info.id), info);
   node.report = NodeReport{};
   node.death_reason.clear();
   node.slot = index_.AddNode(info.total, info.labels);
@@ -65,6 +63,11 @@ void ClusterState::Report(const Turn&, NodeRecord& node, NodeReport&& report) {
       ++i;
     }
   }
+}
+
+void ClusterState::SetSuspect(NodeId node, bool suspect) {
+  NodeRecord* record = Find(node);
+  if (record != nullptr && record->alive()) index_.SetClosed(record->slot, suspect);
 }
 
 void ClusterState::MarkDead(const Turn& t, NodeRecord& node, NodeEvent event, const std::string& reason) {

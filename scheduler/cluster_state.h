@@ -41,13 +41,6 @@ struct NodeRecord {
   bool alive() const { return state == NodeState::kRegistered || state == NodeState::kReady; }
 };
 
-// Row "node/<id>": alive when it was written. A head that starts waits for these.
-struct NodeRow {
-  uint64_t incarnation = 0;
-  std::string name;
-  template <class V> void Fields(V& v) { v(incarnation, name); }
-};
-
 class ClusterState {
  public:
   using Nodes = absl::btree_map<NodeId, std::unique_ptr<NodeRecord>>;
@@ -65,12 +58,15 @@ class ClusterState {
   NodeRecord& AtSlot(uint32_t slot) { return *by_slot_[slot]; }
   size_t alive_count() const { return alive_; }
 
-  // From the store, or because something else from the store is there.
-  void Expect(NodeId node, uint64_t incarnation, const std::string& name);
+  // From the store: row "node/<id>" holds the NodeInfo of a node that was alive when it was written. `info` has only its id and perhaps its
+  // incarnation if just something on it was found.
+  void Expect(NodeInfo&& info);
   // It registered; whatever an earlier incarnation held has been dealt with.
   NodeRecord& Register(const Turn& t, NodeInfo&& info);
   void LinkBroke(NodeRecord& node) { ++node.link; }
   void Report(const Turn& t, NodeRecord& node, NodeReport&& report);
+  // Nothing new goes to a node that has been silent for a while.
+  void SetSuspect(NodeId node, bool suspect);
   void MarkDead(const Turn& t, NodeRecord& node, NodeEvent event, const std::string& reason);
   // Nodes whose records were dropped since, to make room.
   std::vector<NodeId> TakeForgotten() { return std::exchange(forgotten_, {}); }

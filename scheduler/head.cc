@@ -34,7 +34,7 @@ bool FromProcess(const Address& from) { return from.node && from.worker; }
 
 Head::Impl::Impl(HeadOptions options, std::vector<StoreRow> stored, Rng rng)
     : shared(options, rng),
-      detector(DeadAfter(options)),
+      detector(DeadAfter(options) / 3, DeadAfter(options)),
       groups(&shared),
       actors(&shared, &groups),
       leases(&shared, &groups),
@@ -55,18 +55,13 @@ Head::Impl::Impl(HeadOptions options, std::vector<StoreRow> stored, Rng rng)
 }
 
 void Head::Impl::Start(const Turn& t) {
-  if (!SHOAL_DELIBERATE_BUG("head.stale_epoch") || shared.epoch == 0) ++shared.epoch;
+  ++shared.epoch;
   PutRow(t, kHeadRow, HeadRow{shared.cluster_id, shared.epoch});
   shared.trust_absence_from = t.now + (stored_.empty() ? Duration{} : shared.options.dead_after);
   refresh_at_ = t.now + shared.options.refresh;
   repeat_nodes_at_ = t.now + kRepeatNodesRefreshes * shared.options.refresh;
   for (const StoreRow& row : stored_) {
-    if (RowIs(row, "node")) {
-      NodeId node;
-      SHOAL_CHECK(absl::SimpleHexAtoi(absl::string_view(row.key).substr(5), &node.value)) << row.key;
-      const NodeRow stored = RowValue<NodeRow>(row);
-      shared.cluster.Expect(node, stored.incarnation, stored.name);
-    }
+    if (RowIs(row, "node")) shared.cluster.Expect(RowValue<NodeInfo>(row));
     if (RowIs(row, "job")) jobs.Restore(row);
     if (RowIs(row, "group")) groups.Restore(row);
     if (RowIs(row, "actor_spec")) actors.RestoreSpec(row);
@@ -77,9 +72,9 @@ void Head::Impl::Start(const Turn& t) {
   stored_ = {};
   actors.FinishRestore(t);
   // Whatever lived on a node gets the time to be reported by it.
-  for (NodeId node : jobs.NodesInUse()) shared.cluster.Expect(node, 0, "");
-  for (NodeId node : groups.NodesInUse()) shared.cluster.Expect(node, 0, "");
-  for (const auto& [node, incarnation] : actors.NodesInUse()) shared.cluster.Expect(node, incarnation, "");
+  for (const auto& [node, incarnation] : actors.NodesInUse()) shared.cluster.Expect({.id = node, .incarnation = incarnation});
+  for (NodeId node : jobs.NodesInUse()) shared.cluster.Expect({.id = node});
+  for (NodeId node : groups.NodesInUse()) shared.cluster.Expect({.id = node});
   for (const auto& [id, node] : shared.cluster.nodes()) detector.Heard(t.now, id);
   auto forget_watchers = [&](auto& watches) {
     for (NodeId node : watches.Nodes()) {
@@ -118,7 +113,7 @@ void Head::Impl::On(const Turn& t, const Address& from, RegisterNode&& message) 
   const bool was_alive = shared.cluster.Alive(id);
   shared.cluster.Register(t, std::move(message.info));
   membership_changed_ = membership_changed_ || !was_alive;
-  detector.Heard(t.now, id);
+  if (detector.Heard(t.now, id)) shared.cluster.SetSuspect(id, false);
   Say(t, Address::Raylet(id), reply);
   StateAnew(t, id);
 }
@@ -127,7 +122,7 @@ void Head::Impl::On(const Turn& t, const Address& from, Heartbeat&& message) {
   const NodeRecord& node = *shared.cluster.Find(from.node);
   // Silence makes a raylet of an incarnation that is over register anew.
   if (!from.is_raylet() || message.node != from.node || message.incarnation != node.info.incarnation) return;
-  detector.Heard(t.now, from.node);
+  if (detector.Heard(t.now, from.node)) shared.cluster.SetSuspect(from.node, false);
   Say(t, from, HeartbeatAck{message.sent_at_ns, shared.epoch});
 }
 
@@ -298,7 +293,8 @@ void Head::Impl::SayNodes(const Turn& t, NodeId to) const {
   ClusterNodes message;
   message.epoch = shared.epoch;
   for (const auto& [id, node] : shared.cluster.nodes()) {
-    if (node->alive()) message.nodes.push_back(node->info);
+    // Those that a new head waits for are not gone: whoever misses one in this list takes it for dead.
+    if (node->state != NodeState::kDead && node->info.incarnation != 0) message.nodes.push_back(node->info);
   }
   if (to) return Say(t, Address::Raylet(to), std::move(message));
   shared.cluster.Broadcast(t, message);
@@ -353,6 +349,7 @@ void Head::Impl::Schedule(const Turn& t) {
 }
 
 void Head::Impl::OnTick(const Turn& t) {
+  for (NodeId id : detector.TakeSuspects(t.now)) shared.cluster.SetSuspect(id, true);
   for (NodeId id : detector.TakeSilent(t.now)) {
     NodeRecord* node = shared.cluster.Find(id);
     if (node == nullptr || node->state == NodeState::kDead) continue;

@@ -150,6 +150,32 @@ TEST_P(HeadActors, AnActorOfASilentNodeStartsElsewhereOnlyWhenItsNodeIsDead) {
   EXPECT_EQ(stop.incarnation, 1u);
 }
 
+TEST_P(HeadActors, WhatHasNotBegunOnADeadNodeStartsElsewhereFreely) {
+  Join(1, 4);
+  SetFree(1, 0);
+  Join(2, 4);
+  Say(Driver(1), CreateActor{Actor(7, Driver(1))});  // may not restart
+  Update(Driver(1), ActorState::kPending);
+  Take<StartActor>(Raylet(2));  // never arrives
+  Kill(2);
+  SetFree(1, 4);
+  EXPECT_EQ(StartOn(1).incarnation, 2u);
+  Update(Driver(1), ActorState::kAlive);
+}
+
+TEST_P(HeadActors, WhatHadBegunOnADeadNodeCounts) {
+  Join(1, 4);
+  SetFree(1, 0);
+  Join(2, 4);
+  Say(Driver(1), CreateActor{Actor(7, Driver(1))});
+  Update(Driver(1), ActorState::kPending);
+  const StartActor start = Take<StartActor>(Raylet(2));
+  Node(2).report.actors.push_back({ActorId{7}, start.incarnation, P(2, 5).worker, false});
+  Report(2);
+  Kill(2);
+  Update(Driver(1), ActorState::kDead);
+}
+
 TEST_P(HeadActors, ANewRayletOnTheNodeMeansThatTheActorIsGone) {
   Join(1, 4);
   Join(2, 4);

@@ -64,6 +64,19 @@ TEST_P(HeadNodes, ANodeThatLeavesIsDeadAtOnce) {
   EXPECT_EQ(died.message, "it was stopped");
 }
 
+TEST_P(HeadNodes, NothingNewGoesToANodeThatIsSilentUntilItIsHeardAgain) {
+  Join(1, 4);
+  Join(2, 4);
+  SetFree(1, 0);
+  Node(2).beats = false;
+  Advance(options_.dead_after / 2);
+  Spill(Driver(1), Cpus(1), 1);
+  ExpectSilence();
+  EXPECT_NE(List("why").find("it has not been heard of for a while"), std::string::npos);
+  Beat(2);
+  Take<GrantLeases>(Raylet(2));
+}
+
 TEST_P(HeadNodes, TheHeadsOwnPauseIsNobodysSilence) {
   Join(1, 4);
   Advance(1s);
@@ -196,6 +209,20 @@ TEST_P(HeadNodes, ANewHeadWaitsForTheNodesThatItsPredecessorKnew) {
   Advance(1s);
   EXPECT_EQ(Take<NodeDied>(Raylet(1)).node, N(2));
   EXPECT_EQ(Take<FinishJob>(Raylet(1)).job, Job(2));
+}
+
+TEST_P(HeadNodes, NobodyIsTakenForDeadBecauseTheHeadIsNew) {
+  Join(1, 4);
+  Join(2, 4);
+  Restart();
+  RegisterAgain(1);
+  EXPECT_EQ(Ids(members_[1]), (std::vector<uint64_t>{1, 2})) << "2 has not come back yet";
+  EXPECT_EQ(members_[1].nodes[1].name, "node2");
+  EXPECT_EQ(members_[1].nodes[1].incarnation, 1u);
+  Advance(options_.dead_after + 1s);
+  Drop<NodeDied>();
+  Advance(1s);
+  EXPECT_EQ(Ids(members_[1]), (std::vector<uint64_t>{1}));
 }
 
 TEST_P(HeadNodes, ANewHeadFindsEverythingAsItWasWhenNodesComeBack) {

@@ -41,7 +41,7 @@ void LeaseQueue::OnDemand(const Turn& t, const Address& owner, LeaseDemand&& mes
   const ShapeId id = message.shape.id();
   auto known = shapes_.find(id);
   if (message.wanted == 0) {
-    if (known == shapes_.end() || SHOAL_DELIBERATE_BUG("head.ignore_withdrawn_demand")) return;
+    if (known == shapes_.end()) return;
     auto it = known->second.demands.find(owner);
     if (it != known->second.demands.end() && message.version >= it->second.version) Drop(id, owner);
     return;
@@ -70,7 +70,8 @@ void LeaseQueue::OnDemand(const Turn& t, const Address& owner, LeaseDemand&& mes
 
 void LeaseQueue::Drop(ShapeId id, const Address& owner) {
   auto it = shapes_.find(id);
-  if (it == shapes_.end() || it->second.demands.erase(owner) == 0) return;
+  if (it == shapes_.end() || SHOAL_DELIBERATE_BUG("head.ignore_withdrawn_demand")) return;
+  if (it->second.demands.erase(owner) == 0) return;
   auto owned = by_owner_.find(owner);
   owned->second.erase(id);
   if (owned->second.empty()) by_owner_.erase(owned);
@@ -180,6 +181,7 @@ void LeaseQueue::Close(TimePoint now, RequestId id, uint32_t granted, bool known
   auto it = requests_.find(id);
   const Request request = it->second;
   requests_.erase(it);
+  while (!timeouts_.empty() && !requests_.contains(timeouts_.front().second)) timeouts_.pop_front();
   shared_.cluster.GiveBack(request.node, request.reservation, request.count - granted);
   if (granted > 0) {
     shared_.cluster.Settle(request.node, request.reservation);
@@ -213,21 +215,13 @@ void LeaseQueue::OnReply(const Turn& t, NodeId from, const GrantLeasesReply& rep
 }
 
 void LeaseQueue::OnTick(const Turn& t) {
-  while (!timeouts_.empty() && timeouts_.front().first <= t.now) {
-    const RequestId id = timeouts_.front().second;
-    timeouts_.pop_front();
-    auto it = requests_.find(id);
-    if (it == requests_.end()) continue;
-    // Silence is treated as a refusal: whoever is that slow is not asked again before it has reported.
-    Close(t.now, id, 0, true);
-  }
+  // Silence is treated as a refusal: whoever is that slow is not asked again before it has reported.
+  while (!timeouts_.empty() && timeouts_.front().first <= t.now) Close(t.now, timeouts_.front().second, 0, true);
 }
 
 std::optional<TimePoint> LeaseQueue::NextDeadline() const {
-  for (const auto& [time, id] : timeouts_) {
-    if (requests_.contains(id)) return time;
-  }
-  return std::nullopt;
+  if (timeouts_.empty()) return std::nullopt;
+  return timeouts_.front().first;
 }
 
 // ---- granting
@@ -381,6 +375,7 @@ void LeaseQueue::CheckInvariants() const {
   }
   for (const auto& [owner, ids] : by_owner_) owned -= ids.size();
   SHOAL_CHECK(owned == 0);
+  SHOAL_CHECK(timeouts_.empty() || requests_.contains(timeouts_.front().second));
 }
 
 }  // namespace shoal::scheduler

@@ -104,7 +104,7 @@ class LeaseQueue {
   absl::btree_map<ShapeId, ShapeRecord> shapes_;
   absl::btree_set<ShapeId> dirty_;   // new or changed demands
   absl::btree_map<RequestId, Request> requests_;
-  std::deque<std::pair<TimePoint, RequestId>> timeouts_;
+  std::deque<std::pair<TimePoint, RequestId>> timeouts_;  // in order; the first is open, later ones may be closed
   absl::btree_map<Address, absl::btree_set<ShapeId>> by_owner_;
   absl::btree_map<NodeId, absl::btree_map<Key, uint32_t>> coming_;  // what the nodes report, and what they granted since
 };

@@ -85,6 +85,7 @@ struct AssignLease {
 
 struct WorkerBlocked {
   blocked @0 :Bool = true;
+  lease @1 :UInt64;
 }
 
 struct WorkerDied {

@@ -99,7 +99,8 @@ struct AssignLease {
 // Worker -> raylet: its task waits in get; lend its CPUs to others meanwhile.
 struct WorkerBlocked {
   bool blocked = true;
-  template <class V> void Fields(V& v) { v(blocked); }
+  LeaseId lease;  // under which the task runs; the worker may hold another one when this arrives. 0: the present one
+  template <class V> void Fields(V& v) { v(blocked, lease); }
 };
 
 // Raylet -> workers: drop what you knew of this process. Broadcast.

@@ -197,6 +197,7 @@ class Executor {
 
   int32_t blocked_ = 0;            // running tasks that wait in get
   bool reported_blocked_ = false;  // the raylet knows, and tasks go back
+  LeaseId blocked_lease_;          // of the task that waited first
   bool leaving_ = false;           // takes nothing more
   bool left_ = false;              // actions.exit was set
   std::string leave_reason_;

@@ -169,7 +169,10 @@ void Executor::ReportBlocked(const Turn& t) {
   const bool blocked = blocked_ > 0 && !running_.empty() && actor_ == nullptr && options_.role == Role::kWorker;
   if (blocked == reported_blocked_) return;
   reported_blocked_ = blocked;
-  outbox_.Post<WorkerBlocked>(t, outbox_.raylet()).blocked = blocked;
+  if (blocked) blocked_lease_ = running_.front()->lease;
+  WorkerBlocked& message = outbox_.Post<WorkerBlocked>(t, outbox_.raylet());
+  message.blocked = blocked;
+  message.lease = blocked_lease_;
   if (blocked) ReturnTasks(t, UINT32_MAX, /*even_if_none=*/false);
   dirty_ = dirty_ || !blocked;
 }

@@ -378,7 +378,7 @@ struct Raylet::Impl::Dispatch {
   void operator()(ReturnLease& m) { raylet.leases_.OnReturn(t, from, m); }
   void operator()(RenewLeases& m) { raylet.leases_.OnRenew(t, from, m); }
   void operator()(WorkerBlocked& m) {
-    FromWorker([&](Worker* worker) { raylet.leases_.OnBlocked(t, worker, m.blocked); });
+    FromWorker([&](Worker* worker) { raylet.leases_.OnBlocked(t, worker, m); });
   }
   void operator()(ExitWorker&) {
     FromWorker([&](Worker* worker) { raylet.OnLeaving(worker); });

@@ -174,10 +174,13 @@ void Leases::OnRenew(const Turn& t, const Address& from, const RenewLeases& mess
 
 // A worker that resumes finishes its task whether or not its CPUs are still there. If they are not, the lease ends with the task, so that
 // the node is not overcommitted for longer.
-void Leases::OnBlocked(const Turn& t, Worker* worker, bool blocked) {
+void Leases::OnBlocked(const Turn& t, Worker* worker, const WorkerBlocked& message) {
+  const bool blocked = message.blocked;
   if (worker->state != WorkerState::kLeased || worker->blocked == blocked) return;
   const Lease* lease = Find(worker->lease);
   if (lease == nullptr) return;
+  // The owner may have returned the lease, and another one been granted, before this word of the worker came.
+  if (message.lease && message.lease != lease->id) return;
   worker->blocked = blocked;
   if (lease->unsized) unsized_running_ += blocked ? -1 : 1;
   if (blocked) {

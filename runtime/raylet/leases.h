@@ -47,7 +47,7 @@ class Leases {
   // ---- messages
   void OnReturn(const Turn& t, const Address& from, const ReturnLease& message);
   void OnRenew(const Turn& t, const Address& from, const RenewLeases& message);
-  void OnBlocked(const Turn& t, Worker* worker, bool blocked);
+  void OnBlocked(const Turn& t, Worker* worker, const WorkerBlocked& message);
 
   // ---- what happened elsewhere
   // Workers that may still run its tasks are killed.

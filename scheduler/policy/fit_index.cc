@@ -50,6 +50,7 @@ uint32_t FitIndex::AddNode(const ResourceSet& total, const StringMap& labels) {
   }
   Slot& slot = slots_[at];
   slot.used = true;
+  slot.closed = false;
   slot.labels = labels;
   slot.total = Dense(total);
   slot.total[0] = StartsOf(total);
@@ -150,8 +151,14 @@ void FitIndex::Exclude(uint32_t at, NeedId id) {
   needs_[id].fits.Clear(at);
 }
 
+void FitIndex::SetClosed(uint32_t at, bool closed) {
+  slots_[at].closed = closed;
+  for (NeedId id : live_) UpdateOne(id, at);
+}
+
 bool FitIndex::Computed(const Entry& entry, NeedId id, uint32_t at) const {
   const Slot& slot = slots_[at];
+  if (slot.closed) return false;
   for (const auto& [index, steps] : entry.amounts) {
     if (index >= slot.available.size() || slot.available[index] < steps) return false;
   }
@@ -216,6 +223,7 @@ std::string FitIndex::WhyNot(NeedId id, uint32_t at, bool* never) const {
     if (index == 0) return "much was sent there just now, or it has not reported yet";
     return absl::StrCat("it has ", Units(free), " ", resource_names_[index], " free, ", Units(steps), " wanted");
   }
+  if (slot.closed) return "it has not been heard of for a while";
   return Fits(id, at) ? "" : "it refused just now";
 }
 

@@ -57,6 +57,9 @@ class FitIndex {
   // Nothing of this need there until the next SetAvailable: it was refused.
   void Exclude(uint32_t slot, NeedId need);
 
+  // A closed node keeps its room, but nothing new goes there.
+  void SetClosed(uint32_t slot, bool closed);
+
   bool Fits(NeedId need, uint32_t slot) const { return needs_[need].fits.Test(slot); }
   bool AnyFits(NeedId need) const { return needs_[need].fits.any(); }
   uint32_t CountFits(NeedId need) const { return needs_[need].fits.count(); }
@@ -84,6 +87,7 @@ class FitIndex {
 
   struct Slot {
     bool used = false;
+    bool closed = false;
     float load = 0;
     Amounts total, available;
     absl::InlinedVector<NeedId, 2> excluded;
