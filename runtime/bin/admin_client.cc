@@ -13,6 +13,11 @@
 #include "schema/codec.h"
 
 namespace shoal::bin {
+namespace {
+
+constexpr Duration kAskAgain = 1s;
+
+}  // namespace
 
 absl::StatusOr<AdminClient> AdminClient::Connect(const std::string& directory) {
   absl::StatusOr<io::LocalSocket> socket = absl::NotFoundError("");
@@ -66,7 +71,7 @@ absl::StatusOr<Message> AdminClient::Receive(TimePoint deadline) {
     if (*received && frame.kind == io::LocalFrame::Kind::kMessage) return DecodeMessage(frame.bytes);
     if (*received) continue;
     const int64_t left_ms = (deadline - io::MonotonicNow()).count() / 1'000'000;
-    if (left_ms < 0) return absl::UnavailableError("the runtime did not answer in time");
+    if (left_ms < 0) return absl::DeadlineExceededError("the runtime did not answer in time");
     pollfd waiting{.fd = socket_.fd(), .events = POLLIN, .revents = 0};
     poll(&waiting, 1, static_cast<int>(left_ms) + 1);
   }
@@ -75,12 +80,18 @@ absl::StatusOr<Message> AdminClient::Receive(TimePoint deadline) {
 absl::StatusOr<io::Json> AdminClient::List(const Address& to, const std::string& kind, const std::string& argument,
                                            Duration timeout) {
   const RequestId request{++next_request_};
-  const absl::Status sent = Send(to, ListState{request, kind, argument});
-  if (!sent.ok()) return sent;
   const TimePoint deadline = io::MonotonicNow() + timeout;
+  TimePoint again{};
   while (true) {
-    absl::StatusOr<Message> message = Receive(deadline);
-    if (!message.ok()) return message.status();
+    // A head that dies takes what was on its way to it along, so it is asked again.
+    if (const TimePoint now = io::MonotonicNow(); now >= again) {
+      const absl::Status sent = Send(to, ListState{request, kind, argument});
+      if (!sent.ok()) return sent;
+      again = now + kAskAgain;
+    }
+    absl::StatusOr<Message> message = Receive(std::min(deadline, again));
+    if (absl::IsDeadlineExceeded(message.status()) && io::MonotonicNow() < deadline) continue;
+    if (!message.ok()) return absl::UnavailableError(message.status().message());
     const auto* reply = std::get_if<ListStateReply>(&*message);
     if (reply == nullptr || reply->request != request) continue;
     if (reply->error) return absl::InvalidArgumentError(reply->error.message);

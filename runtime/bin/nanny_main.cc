@@ -8,11 +8,15 @@
 #include "runtime/bin/daemon_main.h"
 #include "runtime/bin/daemons.h"
 #include "runtime/bin/node_options.h"
+#include "runtime/io/clock.h"
+#include "runtime/io/local_socket.h"
 #include "runtime/io/nanny.h"
 #include "runtime/io/runtime_directory.h"
 
 namespace shoal::bin {
 namespace {
+
+constexpr Duration kFormerPatience = 3s;
 
 io::NannyOptions NannyOptionsOf(const Options& options, const std::string& directory) {
   const std::string program = OwnProgram();
@@ -60,6 +64,15 @@ void LeaveTerminal(const std::string& directory) {
   }
 }
 
+// The children of a nanny that was killed end by themselves, but not before we look; they hold sockets, port and store until then.
+void WaitForFormerChildren(const std::string& directory) {
+  const TimePoint until = io::MonotonicNow() + kFormerPatience;
+  auto answers = [&directory](const char* name) { return io::LocalSocket::Connect(directory + name).ok(); };
+  while ((answers("/head.sock") || answers("/raylet.sock")) && io::MonotonicNow() < until) {
+    usleep(10'000);  // nothing tells of the end of a process that is not ours
+  }
+}
+
 }  // namespace
 
 int RunNanny(const Options& options) {
@@ -70,6 +83,7 @@ int RunNanny(const Options& options) {
   if (!foreground) LeaveTerminal(directory);
   absl::StatusOr<io::DirectoryLock> lock = io::DirectoryLock::Take(directory);
   if (!lock.ok()) return (*daemon)->Failed(lock.status());
+  WaitForFormerChildren(directory);
 
   io::Nanny nanny(NannyOptionsOf(options, directory), &(*daemon)->loop());
   const absl::Status watched =
