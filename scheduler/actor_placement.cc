@@ -135,7 +135,8 @@ void ActorTable::StartOn(const Turn& t, ActorRecord& actor, NodeRecord& node) {
   hosted_[node.info.id].insert(id);
   Become(t, actor, ActorEvent::kPlaced, absl::StrCat("on node ", node.info.id.Hex()));
   Save(t, actor);
-  SendStart(t, actor, node);
+  // Once per incarnation: it is never repeated, see ReconcileMissing.
+  Say(t, Address::Raylet(node.info.id), StartActor{shared_.epoch, actor.incarnation, actor.spec});
 }
 
 std::string ActorTable::WhyWaiting(const ActorRecord& actor) const {

@@ -235,11 +235,6 @@ void ActorTable::Stop(const Turn& t, NodeId node, ActorId actor, uint64_t incarn
   Say(t, Address::Raylet(node), StopActor{shared_.epoch, actor, incarnation, when_idle, reason});
 }
 
-void ActorTable::SendStart(const Turn& t, ActorRecord& actor, NodeRecord& node) {
-  actor.repeat_after = t.now + 2 * shared_.options.rpc_timeout;
-  Say(t, Address::Raylet(node.info.id), StartActor{shared_.epoch, actor.incarnation, actor.spec});
-}
-
 void ActorTable::LeaveNode(ActorRecord& actor) {
   if (!actor.node) return;
   if (actor.reservation != 0) shared_.cluster.GiveBack(actor.node, actor.reservation, 1);
@@ -382,9 +377,8 @@ void ActorTable::ReconcileMissing(const Turn& t, NodeRecord& node, ActorRecord& 
   if (actor.start_link != node.link) {
     return PlaceAgain(t, actor, MakeError(ErrorKind::kUnschedulable, "the request to start it was lost"));
   }
-  // Over the same link nothing is lost, but the raylet may have been unable to take it, or the report may be older. It knows
-  // the incarnation, so saying it twice starts one.
-  if (t.now >= actor.repeat_after) SendStart(t, actor, node);
+  // Over the same link nothing is lost: the report is older than the request. Saying it again would be a second StartActor under way
+  // when the first one is refused and the actor placed elsewhere.
 }
 
 void ActorTable::OnReport(const Turn& t, NodeRecord& node) {

@@ -47,7 +47,6 @@ struct ActorRecord : ActorRow {
   NeedId need = 0;
   bool has_need = false;
   ReservationId reservation = 0;
-  TimePoint repeat_after{};      // kStarting: a report without it after this means that StartActor did not arrive
   std::string reason;            // why it waits
 };
 
@@ -112,7 +111,6 @@ class ActorTable {
   bool TryPlace(const Turn& t, ActorRecord& actor);
   NodeRecord* ChooseBundleNode(const Turn& t, const ActorRecord& actor, ErrorInfo* never);
   void StartOn(const Turn& t, ActorRecord& actor, NodeRecord& node);
-  void SendStart(const Turn& t, ActorRecord& actor, NodeRecord& node);
   void Alive(const Turn& t, ActorRecord& actor, WorkerId worker);
   // Its process is gone: starts again or ends.
   void Lost(const Turn& t, ActorRecord& actor, const ErrorInfo& why);

@@ -204,13 +204,12 @@ TEST_P(HeadActors, AReportWithoutAStartingActorMeansNothingYet) {
   Join(1, 4);
   Say(Driver(1), CreateActor{Actor(7, Driver(1))});
   Update(Driver(1), ActorState::kPending);
-  const StartActor start = Take<StartActor>(Raylet(1));
+  Take<StartActor>(Raylet(1));
   Report(1);  // older than the request
   ExpectSilence();
-  Advance(2 * options_.rpc_timeout + 1s);
+  Advance(5 * options_.rpc_timeout);
+  Report(1);  // however long the link takes: a second request under way could start a second one
   ExpectSilence();
-  Report(1);
-  EXPECT_EQ(Take<StartActor>(Raylet(1)).incarnation, start.incarnation) << "said again, under the same number";
 }
 
 TEST_P(HeadActors, AfterABrokenLinkTheReportTellsWhetherTheStartArrived) {
