@@ -47,7 +47,6 @@ void Executor::SetConcurrency(int32_t max_concurrency, std::vector<std::pair<std
     group->name = std::move(name);
     group->limit = std::max(limit, 1);
   }
-  dirty_ = true;
 }
 
 // ---- arrival
