@@ -116,6 +116,7 @@ void Head::Impl::On(const Turn& t, const Address& from, RegisterNode&& message) 
   if (detector.Heard(t.now, id)) shared.cluster.SetSuspect(id, false);
   Say(t, Address::Raylet(id), reply);
   StateAnew(t, id);
+  if (replaced) SayNodes(t, {});
 }
 
 void Head::Impl::On(const Turn& t, const Address& from, Heartbeat&& message) {
@@ -229,7 +230,8 @@ void Head::Impl::NodeLost(const Turn& t, NodeRecord& node, NodeEvent event, cons
   detector.Forget(id);
   if (!was_dead) {
     membership_changed_ = true;
-    shared.cluster.Broadcast(t, NodeDied{id, reason});
+    // Of a raylet that was replaced the list of nodes tells, so that nobody drops the link to its successor.
+    if (event != NodeEvent::kIsReplaced) shared.cluster.Broadcast(t, NodeDied{id, reason});
     leases.OnNodeLost(id);
     for (JobId job : jobs.RunningOn(id)) JobOver(t, job, JobEvent::kDriverLost, absl::StrCat("the node of its driver died: ", reason));
     for (PlacementGroupId group : groups.OfNode(id)) {

@@ -262,6 +262,7 @@ void Raylet::Impl::NodeGone(const Turn& t, NodeId node, const std::string& why) 
 void Raylet::Impl::OnPeerReset(const Turn& t, NodeId node) {
   Begin(t);
   if (node) {
+    peers_.OnLinkReset(node);
     NodeGone(t, node, absl::StrCat("the link to node ", node.Hex(), " broke: its raylet died or gave this node up"));
   } else {
     head_.OnReset(t);

@@ -83,6 +83,18 @@ TEST(Nodes, ThatVanishOrAreReplacedAreDead) {
   EXPECT_EQ(dead, (std::vector<NodeId>{NodeId{0xb}, NodeId{0xc}}));
 }
 
+TEST(Nodes, ThatWereMetAnewAreNotDeadOnceMoreInTheNextLevel) {
+  TestNode node({{"CPU", 2}});
+  const Address driver = node.Driver();
+  node.Nodes({OtherNode(0xb), OtherNode(0xc)});
+  node.raylet.OnPeerReset(node.now, NodeId{0xb}, &node.actions);
+  node.Pass(0ms);
+  node.Nodes({OtherNode(0xb, 2), OtherNode(0xc)});
+  EXPECT_THAT(node.Sent<NodeDied>(driver), SizeIs(1));
+  node.Nodes({OtherNode(0xb, 3), OtherNode(0xc)});
+  EXPECT_THAT(node.Sent<NodeDied>(driver), SizeIs(2));
+}
+
 TEST(Nodes, TheirDeathEndsTheLeasesOfTheirProcesses) {
   TestNode node({{"CPU", 2}});
   node.Nodes({OtherNode(0xb), OtherNode(0xc)});

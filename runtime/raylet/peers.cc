@@ -19,7 +19,8 @@ bool Peers::OnClusterNodes(const Turn& t, ClusterNodes&& message, std::vector<No
   }
   for (const auto& [node, incarnation] : nodes_) {
     auto it = nodes.find(node);
-    if (it == nodes.end() || it->second != incarnation) gone->push_back(node);
+    const bool another = it != nodes.end() && it->second != incarnation;
+    if (it == nodes.end() || (another && incarnation != kTakenForDead)) gone->push_back(node);
   }
   for (const auto& [node, incarnation] : nodes) {
     if (dead_nodes_.Find(node) != nullptr) dead_nodes_.Put(node, false);
@@ -40,6 +41,11 @@ void Peers::OnNodeDied(const Turn& t, NodeId node) {
   nodes.erase(std::remove_if(nodes.begin(), nodes.end(), [&](const NodeInfo& info) { return info.id == node; }),
               nodes.end());
   t.actions->peers = level_;
+}
+
+void Peers::OnLinkReset(NodeId node) {
+  auto it = nodes_.find(node);
+  if (it != nodes_.end()) it->second = kTakenForDead;
 }
 
 void Peers::TellHere(const Turn& t, const WorkerDied& message) {

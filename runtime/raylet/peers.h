@@ -24,6 +24,8 @@ class Peers {
   void RemoteDied(const Turn& t, const WorkerDied& message);
   // The head gave a node up. Nothing may be left of the link to it, even if it is back by the time of the next level.
   void OnNodeDied(const Turn& t, NodeId node);
+  // The link to it began anew. If its raylet is another one, that has been heard now and is not news in the next level.
+  void OnLinkReset(NodeId node);
   void NodeGone(const Turn& t, NodeId node, const std::string& why);
 
   // Known to be dead: no lease may be granted to it.
@@ -36,6 +38,8 @@ class Peers {
   const absl::btree_map<NodeId, uint64_t>& nodes() const { return nodes_; }
 
  private:
+  static constexpr uint64_t kTakenForDead = 0;  // as an incarnation
+
   void TellHere(const Turn& t, const WorkerDied& message);
 
   const RayletOptions& options_;

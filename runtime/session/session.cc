@@ -63,7 +63,7 @@ class Session::Impl {
   bool reachable() const { return reachable_.value_or(false); }
   uint64_t peer_incarnation() const { return established() ? last_incarnation_ : 0; }
   uint64_t queued_bytes() const { return sender_.queued_bytes(); }
-  uint32_t window_room() const { return established() ? sender_.WindowRoom() : 0; }
+  uint32_t window_room() const { return confirmed_ ? sender_.WindowRoom() : 0; }
 
  private:
   // An end of the peer that was told our offered number.
@@ -86,7 +86,8 @@ class Session::Impl {
   std::string Misfit(const HelloBody& hello) const;
   bool Fits(const FrameHeader& header, const HelloBody& hello, SessionActions* actions);
   void Adopt(TimePoint now, uint64_t theirs, uint64_t incarnation, SessionActions* actions);
-  void GiveUp(TimePoint now, SessionActions* actions);
+  void GiveUp(TimePoint now, bool lost, SessionActions* actions);
+  void LoseLink(SessionActions* actions);
   void Report(std::string why, SessionActions* actions);
   void CheckReachable(TimePoint now, SessionActions* actions);
   TimePoint UnreachableAt() const { return echoed_.value_or(started_at_) + options_.unreachable_after; }
@@ -109,7 +110,7 @@ class Session::Impl {
   uint64_t offered_;                // what we will call the next one
   std::vector<Candidate> candidates_;
   bool had_link_ = false;   // since the owner was told of a reset
-  bool confirmed_ = false;  // the peer is in this link, too
+  bool confirmed_ = false;  // the peer is in this link, too; until then it carries no messages
   uint64_t last_incarnation_ = 0;
   std::vector<uint64_t> retired_;  // incarnations that came before, oldest first
   bool refused_ = false;           // told the owner
@@ -146,24 +147,25 @@ void Session::Impl::Reset(TimePoint now, SessionActions* actions) {
   had_link_ = true;   // what waits for the first link is given up as well
   offered_ = Draw();  // the peer may be in a link under the old one that we have not heard of
   candidates_.clear();
-  GiveUp(now, actions);
+  GiveUp(now, /*lost=*/true, actions);
 }
 
-void Session::Impl::GiveUp(TimePoint now, SessionActions* actions) {
-  if (had_link_) {
-    actions->reset = true;
-    sender_.Clear();
-  }
-  had_link_ = false;
+void Session::Impl::GiveUp(TimePoint now, bool lost, SessionActions* actions) {
+  if (lost) LoseLink(actions);
   mine_ = theirs_ = 0;
+  confirmed_ = false;
   SayHello(now, actions);
 }
 
+void Session::Impl::LoseLink(SessionActions* actions) {
+  if (!std::exchange(had_link_, false)) return;
+  actions->reset = true;
+  sender_.Clear();
+}
+
 void Session::Impl::Adopt(TimePoint now, uint64_t theirs, uint64_t incarnation, SessionActions* actions) {
-  if (had_link_) {
-    actions->reset = true;
-    sender_.Clear();
-  }
+  // A link in which nothing was heard carried nothing either way. What waits for its peer goes to the next, if that is the same process.
+  if (confirmed_ || last_incarnation_ != incarnation) LoseLink(actions);
   sender_.BeginLink();
   receiver_.BeginLink();
   if (last_incarnation_ != 0 && last_incarnation_ != incarnation) {
@@ -232,7 +234,7 @@ void Session::Impl::OnRefuse(const FrameHeader& header, std::string_view body, S
 void Session::Impl::OnUnknown(TimePoint now, const FrameHeader& header, SessionActions* actions) {
   if (!established() || header.to != mine_ || header.from != theirs_) return;
   if (!actions->delivered.empty()) return;  // as in OnOffer
-  GiveUp(now, actions);
+  GiveUp(now, /*lost=*/confirmed_, actions);
 }
 
 bool Session::Impl::IsCurrent(const FrameHeader& header) const {
@@ -378,6 +380,7 @@ void Session::Impl::SendOnLink(FrameHeader header, SessionActions* actions) {
 }
 
 void Session::Impl::Pump(TimePoint now, bool only_full, SessionActions* actions) {
+  if (!confirmed_) return;
   const size_t before = actions->frames.size();
   sender_.Pump(now, only_full, LinkHeader(FrameKind::kData), &actions->frames);
   if (actions->frames.size() > before) receiver_.Acknowledge();
@@ -405,7 +408,7 @@ std::optional<TimePoint> Session::Impl::NextDeadline() const {
   TimePoint next = established() ? beat_at_ : hello_at_;
   if (reachable_ != false) next = std::min(next, UnreachableAt());
   if (!established()) return next;
-  if (sender_.HasSendable()) next = std::min(next, flush_at_);
+  if (confirmed_ && sender_.HasSendable()) next = std::min(next, flush_at_);
   if (sender_.ResendAt()) next = std::min(next, *sender_.ResendAt());
   if (receiver_.AckAt()) next = std::min(next, *receiver_.AckAt());
   return next;

@@ -307,6 +307,33 @@ TEST(Session, ANewProcessAtTheOtherEndIsAReset) {
   EXPECT_THAT(reborn.delivered, ElementsAre("for the new one"));
 }
 
+// The peer forgot the link, not itself: for instance, it was told to speak to us only then.
+TEST(Session, ALinkThatOnlyWeWereInCarriedNothingAndIsNoReset) {
+  Pair p;
+  p.head.Send("waits");
+  p.node.Hear(p.head.out.front());
+  p.head.Hear(p.node.out.back());  // the offer: we are in a link
+  ASSERT_TRUE(p.head.session.established());
+  EXPECT_EQ(CountKind(p.head.out, FrameKind::kData), 0u) << "nothing is said before the peer is in it, too";
+  p.head.out.clear();
+  Side again(OptionsOf(1, 200), 4);
+  Exchange(p.head, again);
+  EXPECT_EQ(p.head.resets, 0);
+  EXPECT_THAT(again.delivered, ElementsAre("waits"));
+}
+
+TEST(Session, WhatWaitsInALinkThatOnlyWeWereInIsNotForAnotherProcess) {
+  Pair p;
+  p.node.Hear(p.head.out.front());
+  p.head.Hear(p.node.out.back());
+  p.head.Send("for 200");
+  p.head.out.clear();
+  Side reborn(OptionsOf(1, 201), 4);
+  Exchange(p.head, reborn);
+  EXPECT_EQ(p.head.resets, 1);
+  EXPECT_TRUE(reborn.delivered.empty());
+}
+
 TEST(Session, AProcessThatWasReplacedStaysOut) {
   Pair p;
   Exchange(p.head, p.node);

@@ -128,6 +128,13 @@ void Daemon::HandleInbox() {
 
 void Daemon::OnFrame(uint32_t from_machine, std::string&& frame) {
   auto it = links_.find(from_machine);
+  if (cluster.trace().verbose()) {
+    const std::string text = DescribeFrame(frame);
+    if (!text.empty()) {
+      cluster.trace().Line(cluster.now_ns(), absl::StrCat(cluster.NameOf(index), " <- machine ", from_machine, " ", text,
+                                                          it == links_.end() ? ", which is not a peer" : ""));
+    }
+  }
   if (it == links_.end()) return;  // refused by its key
   it->second->session.OnFrame(Now(), frame, &it->second->actions);
   CarryLink(*it->second);

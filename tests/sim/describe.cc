@@ -1,8 +1,10 @@
 #include "tests/sim/describe.h"
 
+#include <cstring>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/session/frame.h"
 
 namespace shoal::sim {
 namespace {
@@ -122,5 +124,18 @@ struct Words {
 }  // namespace
 
 std::string Describe(const Message& message) { return absl::StrCat(MessageName(message), std::visit(Words{}, message)); }
+
+std::string DescribeFrame(std::string_view frame) {
+  session::FrameHeader header;
+  if (frame.size() < sizeof(header)) return "";
+  std::memcpy(&header, frame.data(), sizeof(header));
+  const char* kind = nullptr;
+  if (header.kind == session::FrameKind::kHello) kind = "hello";
+  if (header.kind == session::FrameKind::kOffer) kind = "offer";
+  if (header.kind == session::FrameKind::kUnknown) kind = "unknown link";
+  if (header.kind == session::FrameKind::kRefuse) kind = "refusal";
+  if (kind == nullptr) return "";
+  return absl::StrCat(kind, " from ", absl::Hex(header.from), " to ", absl::Hex(header.to));
+}
 
 }  // namespace shoal::sim

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "schema/messages.h"
 
 namespace shoal::sim {
 
 std::string Describe(const Message& message);
+// A frame that makes or ends a link; "" for those within one.
+std::string DescribeFrame(std::string_view frame);
 
 }  // namespace shoal::sim

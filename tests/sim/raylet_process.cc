@@ -8,6 +8,7 @@
 namespace shoal::sim {
 namespace {
 
+constexpr int64_t kHoldForNs = 2'000'000'000;
 constexpr int64_t kWatchFetchNs = 700'000'000;
 constexpr uint64_t kHalfWritten = 0x6861'6c66;  // what a block holds while bytes arrive
 
@@ -40,6 +41,7 @@ void RayletProcess::Dispose() {
   raylet_.reset();
   actions_.Clear();
   fetches_.clear();
+  held_.clear();
   Daemon::Dispose();
 }
 
@@ -47,15 +49,30 @@ void RayletProcess::Dispose() {
 
 void RayletProcess::Route(const Address& from, const Address& to, Message&& message) {
   if (to == address) return raylet_->OnMessage(Now(), from, std::move(message), &actions_);
-  if (to.node != address.node) {
-    const uint32_t to_machine = to.is_head() ? 0 : cluster.MachineOfNode(to.node);
-    const bool known = to.is_head() || to_machine != 0;
-    if (known && ToMachine(to_machine, from, to, std::move(message))) return;
-    return raylet_->OnUndeliverable(Now(), from, to, &actions_);
-  }
+  if (to.node != address.node) return ToPeer(from, to, std::move(message), cluster.now_ns() + kHoldForNs);
   const uint32_t core = cluster.FindCore(machine, to.worker);
   if (core == 0) return raylet_->OnUndeliverable(Now(), from, to, &actions_);
   cluster.SendLocal(index, core, from, to, std::move(message));
+}
+
+// A node may be named by one that knows it already; whoever writes to one that stays unknown is told that it is dead.
+void RayletProcess::ToPeer(const Address& from, const Address& to, Message&& message, int64_t held_until_ns) {
+  const uint32_t to_machine = to.is_head() ? 0 : cluster.MachineOfNode(to.node);
+  const bool known = to.is_head() || to_machine != 0;
+  if (known && ToMachine(to_machine, from, to, std::move(message))) return;
+  if (cluster.now_ns() >= held_until_ns) return raylet_->OnUndeliverable(Now(), from, to, &actions_);
+  if (held_.empty()) {
+    cluster.After(index, kHoldForNs, [this] {
+      RetryHeld();
+      Carry();
+      FlushLinks();
+    });
+  }
+  held_.push_back({held_until_ns, from, to, std::move(message)});
+}
+
+void RayletProcess::RetryHeld() {
+  for (Held& one : std::exchange(held_, {})) ToPeer(one.from, one.to, std::move(one.message), one.until_ns);
 }
 
 void RayletProcess::OnLocalMessage(uint32_t, const Address& from, const Address& to, Message&& message) {
@@ -97,6 +114,7 @@ void RayletProcess::Carry() {
         if (peer != 0 && peer != machine) machines.insert(peer);
       }
       SetPeers(machines);
+      RetryHeld();
     }
     for (const ClusterEvent& event : actions.events) {
       if (cluster.trace().verbose()) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,8 +41,17 @@ class RayletProcess final : public Daemon {
     uint32_t source = 0;  // process
   };
 
+  // For a node that is no peer, or not yet one.
+  struct Held {
+    int64_t until_ns = 0;
+    Address from, to;
+    Message message;
+  };
+
   NodeInfo Info() const;
   void Route(const Address& from, const Address& to, Message&& message);
+  void ToPeer(const Address& from, const Address& to, Message&& message, int64_t held_until_ns);
+  void RetryHeld();
   void Carry() override;
   void CarryProcesses(raylet::RayletActions* actions);
   // The bulk channel. A fetch ends once: with the bytes, or because the source is gone, cut off, or does not have them.
@@ -53,6 +63,7 @@ class RayletProcess final : public Daemon {
   std::unique_ptr<raylet::Raylet> raylet_;
   raylet::RayletActions actions_;
   bool carrying_ = false;
+  std::deque<Held> held_;
   uint64_t next_fetch_ = 1;
   absl::btree_map<uint64_t, Fetch> fetches_;
 };

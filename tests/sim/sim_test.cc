@@ -1,10 +1,8 @@
 // Fixed seeds, fast: every seed that once exposed a defect (fixed_seeds.txt), a few more of each spec, and repeatability.
 #include <algorithm>
 #include <fstream>
-#include <set>
 #include <sstream>
 #include <string>
-#include <utility>
 
 #include "gtest/gtest.h"
 #include "tests/sim/farm.h"
@@ -20,13 +18,6 @@ Spec SpecCalled(const std::string& name) {
   return *spec;
 }
 
-// Known violations, see "Open" in docs/simulator.md. A seed leaves this list by being fixed.
-bool IsOpen(const std::string& spec, uint64_t seed) {
-  static const std::set<std::pair<std::string, uint64_t>> open = {
-      {"kills", 10}, {"kills", 11}, {"kills", 12}, {"kills", 15}, {"kills", 17}};
-  return open.contains({spec, seed});
-}
-
 void ExpectClean(const std::string& spec, uint64_t first, uint64_t last) {
   FarmOptions farm;
   farm.run = RunsOf(SpecCalled(spec), "");
@@ -36,10 +27,6 @@ void ExpectClean(const std::string& spec, uint64_t first, uint64_t last) {
   uint64_t executions = 0;
   RunFarm(farm, [&](const RunResult& result) {
     executions += result.executions;
-    if (IsOpen(spec, result.seed)) {
-      EXPECT_FALSE(result.ok()) << spec << " " << result.seed << " is clean now: strike it off";
-      return true;
-    }
     for (const Violation& v : result.violations) {
       ADD_FAILURE() << "shoal_sim_run --spec " << spec << " --trace " << result.seed << "\n  " << v.rule << ": " << v.detail;
     }
