@@ -16,10 +16,11 @@ GET_TIMEOUT_S = 60
 
 
 @shoal.remote(max_retries=0)
-def wait_for(path: str) -> int:
-    """Runs until the file is there."""
+def wait_for(path: str, started: str) -> int:
+    """Says that it runs, and runs until the file is there."""
     import threading
 
+    open(started, "x").close()
     pause = threading.Event()
     while not os.path.exists(path):
         pause.wait(0.01)
@@ -55,9 +56,9 @@ def test_running_tasks_do_not_notice_that_the_head_died(tmp_path: pathlib.Path) 
     go = tmp_path / "go"
     with Cluster([{"num_cpus": 1}, {"num_cpus": 1}]) as cluster:
         shoal.init(address=cluster.nodes[0].socket)
-        running = [wait_for.remote(str(go)) for _ in range(2)]
-        wait_until(lambda: sum(worker["state"] == "leased" for worker in cluster.head.json("list", "workers")) == 2, 20,
-                   "both tasks run")
+        started = [tmp_path / f"started{i}" for i in range(2)]
+        running = [wait_for.remote(str(go), str(path)) for path in started]
+        wait_until(lambda: all(path.exists() for path in started), 20, "both tasks run")
         kill_head(cluster)
         waiting = [square.remote(i) for i in range(100)]  # stated while the head is away or just back
         go.touch()
