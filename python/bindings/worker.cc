@@ -3,11 +3,13 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -238,6 +240,9 @@ class Loop {
  public:
   explicit Loop(PyObject* handler) : handler_(handler) {}
 
+  // The handler fetches its tasks by itself from now on.
+  bool handed_over() const { return handed_over_; }
+
   // False with a Python error set if the handler itself failed.
   bool Run(io::AssignedTask* assigned) {
     switch (assigned->task.spec.kind) {
@@ -276,14 +281,16 @@ class Loop {
     return functions_.emplace(spec.function, std::move(function)).first->second.get();
   }
 
-  // The handler answers with the instance if its calls may run right here, with None if it wants them dispatched.
+  // The handler answers with the instance if its calls may run right here, with None if it wants them dispatched, with
+  // NotImplemented if it fetches them.
   bool Create(io::AssignedTask* assigned) {
     if (const ActorSpec* actor = assigned->task.actor.get()) actor_resources = new ResourceSet(actor->shape.resources);
     Ref task(NewTask(std::move(*assigned)));
     if (!task) return false;
     Ref instance(PyObject_CallMethod(handler_, "create", "O", task.get()));
     if (!instance) return false;
-    if (instance.get() != Py_None) instance_ = std::move(instance);
+    handed_over_ = instance.get() == Py_NotImplemented;
+    if (!handed_over_ && instance.get() != Py_None) instance_ = std::move(instance);
     return true;
   }
 
@@ -321,7 +328,18 @@ class Loop {
   absl::flat_hash_map<FunctionId, Ref> functions_;
   absl::flat_hash_map<std::string, Ref> names_;
   Ref instance_;
+  bool handed_over_ = false;
 };
+
+// Tells the handler of an assignment that it does not know yet. False with a Python error set if it failed.
+bool TellAssignment(io::CoreProcess* core) {
+  static uint64_t told = 0;
+  const uint64_t current = core->AssignmentVersion();
+  if (current == told) return true;
+  told = current;
+  Ref env_vars(ToDict(core->Assignment().env_vars));
+  return env_vars && Ref(PyObject_CallMethod(handler_object, "assigned", "O", env_vars.get()));
+}
 
 PyObject* RunWorker(PyObject*, PyObject* handler) {
   if (CoreOrRaise() == nullptr) return nullptr;
@@ -330,8 +348,7 @@ PyObject* RunWorker(PyObject*, PyObject* handler) {
   Py_XSETREF(handler_object, handler);
   // Never destroyed: its functions may be needed by threads that outlive the loop.
   auto* loop = new Loop(handler);
-  uint64_t assignment = 0;
-  for (;;) {
+  while (!loop->handed_over()) {
     io::AssignedTask assigned;
     bool more = false;
     {
@@ -339,14 +356,49 @@ PyObject* RunWorker(PyObject*, PyObject* handler) {
       more = core->NextTask(&assigned);
     }
     if (!more) Py_RETURN_NONE;
-    if (PyErr_CheckSignals() < 0) return nullptr;
-    if (const uint64_t current = core->AssignmentVersion(); current != assignment) {
-      assignment = current;
-      Ref env_vars(ToDict(core->Assignment().env_vars));
-      if (!env_vars || !Ref(PyObject_CallMethod(handler, "assigned", "O", env_vars.get()))) return nullptr;
-    }
-    if (!loop->Run(&assigned)) return nullptr;
+    if (PyErr_CheckSignals() < 0 || !TellAssignment(core.get()) || !loop->Run(&assigned)) return nullptr;
   }
+  return PyObject_CallMethod(handler, "serve", nullptr);
+}
+
+// watch_fd(fd): next_tasks returns while it is readable
+PyObject* WatchFd(PyObject*, PyObject* fd) {
+  if (CoreOrRaise() == nullptr) return nullptr;
+  const absl::Status status = session.core->WatchFd(static_cast<int>(PyLong_AsLong(fd)));
+  if (status.ok()) Py_RETURN_NONE;
+  PyErr_SetString(PyExc_OSError, std::string(status.message()).c_str());
+  return nullptr;
+}
+
+// next_tasks(seconds or None) -> [Task], perhaps none; None when this process is to exit
+PyObject* NextTasks(PyObject*, PyObject* seconds) {
+  if (CoreOrRaise() == nullptr) return nullptr;
+  std::shared_ptr<io::CoreProcess> core = session.core;
+  std::optional<Duration> timeout;
+  if (seconds != Py_None) {
+    const double value = PyFloat_AsDouble(seconds);
+    if (value == -1 && PyErr_Occurred()) return nullptr;
+    timeout = Duration(static_cast<int64_t>(std::clamp(value, 0.0, 1e9) * 1e9));
+  }
+  static std::vector<io::AssignedTask> arrived;  // of the main thread
+  bool more = false;
+  if (timeout == Duration::zero()) {
+    more = core->NextTasks(timeout, &arrived);
+  } else {
+    WithoutGil unlocked;
+    more = core->NextTasks(timeout, &arrived);
+  }
+  if (!more) Py_RETURN_NONE;
+  if (PyErr_CheckSignals() < 0 || !TellAssignment(core.get())) return nullptr;
+  Ref tasks(PyList_New(static_cast<Py_ssize_t>(arrived.size())));
+  if (!tasks) return nullptr;
+  for (size_t i = 0; i < arrived.size(); ++i) {
+    PyObject* task = NewTask(std::move(arrived[i]));
+    if (task == nullptr) return nullptr;
+    PyList_SET_ITEM(tasks.get(), static_cast<Py_ssize_t>(i), task);
+  }
+  arrived.clear();
+  return tasks.release();
 }
 
 // ---- methods of Task
@@ -617,6 +669,8 @@ void InstallInterrupts() {
 
 PyMethodDef worker_methods[] = {
     {"run_worker", RunWorker, METH_O, "run_worker(handler): runs tasks until this process is to exit."},
+    {"next_tasks", NextTasks, METH_O, "next_tasks(seconds or None) -> [Task], perhaps none; None when this process is to exit."},
+    {"watch_fd", WatchFd, METH_O, "watch_fd(fd): next_tasks returns while it is readable."},
     {"running_task", GetRunningTask, METH_NOARGS, "What runs in this thread, as a dict."},
     {"set_task_variable", SetTaskVariable, METH_O, "The context variable that holds the running Task in asyncio actors."},
     {"set_concurrency", SetConcurrency, METH_VARARGS, "set_concurrency(max_concurrency, groups)"},

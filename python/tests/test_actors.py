@@ -375,6 +375,44 @@ def test_coroutines_overlap():
     assert shoal.get(waiting, timeout=60) == ["released"] * 100
 
 
+@shoal.remote
+class EchoServer:
+    """Its event loop serves a socket, threads and calls."""
+
+    async def start(self):
+        async def echo(reader, writer):
+            while line := await reader.readline():
+                writer.write(line)
+            writer.close()
+
+        self.server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        return self.server.sockets[0].getsockname()[1]
+
+    async def ask(self, port, word):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(word.encode() + b"\n")
+        answer = await reader.readline()
+        writer.close()
+        return answer.decode().strip()
+
+    async def get_in_thread(self, refs):
+        return await asyncio.to_thread(shoal.get, refs[0])
+
+    async def add(self, a, b):
+        return a + b
+
+
+def test_the_loop_of_an_asyncio_actor_serves_sockets_and_threads_between_calls():
+    server = EchoServer.remote()
+    port = shoal.get(server.start.remote(), timeout=60)
+    words = [server.ask.remote(port, f"word{i}") for i in range(20)]
+    in_threads = [server.get_in_thread.remote([server.add.remote(i, 1)]) for i in range(20)]
+    sums = [server.add.remote(i, i) for i in range(1000)]
+    assert shoal.get(words, timeout=60) == [f"word{i}" for i in range(20)]
+    assert shoal.get(in_threads, timeout=60) == [i + 1 for i in range(20)]
+    assert shoal.get(sums, timeout=60) == [2 * i for i in range(1000)]
+
+
 def test_asyncio_actors_return_values_and_errors():
     actor = Async.remote()
     assert shoal.get([actor.add.remote(i, b=1) for i in range(500)]) == [i + 1 for i in range(500)]

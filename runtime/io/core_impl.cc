@@ -331,6 +331,18 @@ bool CoreProcess::Impl::Spin(Lock& lock) {
   return false;
 }
 
+void CoreProcess::Impl::Look(Lock& lock) {
+  if (polling_ && !background_polls_) return;
+  EnterPoll();
+  Drive(lock);
+  LeavePoll();
+}
+
+void CoreProcess::Impl::ArmWatch() {
+  epoll_event event{.events = EPOLLIN | EPOLLONESHOT, .data = {.fd = watched_fd_}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, watched_fd_, &event);
+}
+
 void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, const UniqueFd& poll) {
   doorbell_.PrepareSleep();
   if (links_ != nullptr && links_->HasInput()) {
@@ -349,6 +361,7 @@ void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, con
     timeout = {ns / 1'000'000'000, ns % 1'000'000'000};
   }
   socket_.FlushWrites();
+  if (watching_ && !watched_readable_) ArmWatch();
   poller_sleeps_ = true;
   sleeps_until_ = deadline;
   const bool in_background = &poll == &background_epoll_;
@@ -359,6 +372,11 @@ void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, con
   uint64_t value;
   for (int i = 0; i < count; ++i) {
     if (events[i].data.fd == kick_.get()) static_cast<void>(!read(kick_.get(), &value, sizeof(value)));
+    if (events[i].data.fd == watched_fd_) {
+      watched_readable_ = true;
+      ++progress_;
+      turn_.notify_all();
+    }
   }
   // A thread that took over may sleep by now: then the doorbell is its own, and to be left armed.
   if (in_background && !background_polls_) return;

@@ -51,6 +51,11 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   // `in_task`: this wait may block a running task, so its CPUs are lent out once the thread sleeps.
   template <class Done>
   absl::Status WaitUntil(Lock& lock, std::optional<TimePoint> deadline, bool in_task, Done&& done);
+  // As WaitUntil, but returns also when the watched descriptor is readable.
+  template <class Done>
+  void WaitWatching(Lock& lock, std::optional<TimePoint> deadline, Done&& done);
+  // A round of input if no thread does that anyway.
+  void Look(Lock& lock);
   // One round of input: rings, socket, timer. True if anything came.
   bool Drive(Lock& lock);
   void Carry(Lock& lock);
@@ -116,6 +121,9 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   bool background_sleeps_ = false;  // deeply: only a notify wakes it
   bool poller_sleeps_ = false;
   std::optional<TimePoint> sleeps_until_;  // while poller_sleeps_; nullopt: for ever
+  int watched_fd_ = -1;      // in epoll_; see WatchFd
+  bool watching_ = false;    // some thread waits for it
+  bool watched_readable_ = false;
   int waiting_threads_ = 0;
   int rounds_since_socket_ = 0;
   uint64_t progress_ = 0;    // counts rounds with input, so that waiters re-check
@@ -141,6 +149,8 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   // Sleeps in epoll without the mutex until input, `deadline`, or the machine's own deadline.
   void Sleep(Lock& lock, std::optional<TimePoint> deadline, const UniqueFd& poll);
   bool Spin(Lock& lock);
+  // From now on epoll_ tells once when the watched descriptor is readable, also if it is already.
+  void ArmWatch();
   // Wakes the poller if it would sleep past the machine's next deadline.
   void HastenPoller();
   // Something happened that a waiting thread may wait for.
@@ -201,6 +211,16 @@ absl::Status CoreProcess::Impl::WaitUntil(Lock& lock, std::optional<TimePoint> d
   if (stopping_) turn_.notify_all();
   if (blocked && !stopping_) Run(lock, [this](TimePoint now, auto* actions) { machine_->SetBlocked(now, false, actions); });
   return status;
+}
+
+template <class Done>
+void CoreProcess::Impl::WaitWatching(Lock& lock, std::optional<TimePoint> deadline, Done&& done) {
+  watching_ = true;
+  watched_readable_ = false;
+  if (poller_sleeps_) ArmWatch();  // or else whoever goes to sleep does it
+  // However it ends, the caller looks at everything.
+  WaitUntil(lock, deadline, /*in_task=*/false, [&] { return watched_readable_ || done(); }).IgnoreError();
+  watching_ = false;
 }
 
 template <class Reply>

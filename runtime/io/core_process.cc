@@ -1,7 +1,11 @@
 #include "runtime/io/core_process.h"
 
+#include <sys/epoll.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -339,6 +343,30 @@ bool CoreProcess::NextTask(AssignedTask* task) {
   if (impl_->assigned_.empty() || absl::IsUnavailable(status)) return false;
   *task = std::move(impl_->assigned_.front());
   impl_->assigned_.pop_front();
+  return true;
+}
+
+absl::Status CoreProcess::WatchFd(int fd) {
+  Impl::Lock lock(impl_->mutex_);
+  epoll_event event{.events = 0, .data = {.fd = fd}};  // armed when needed
+  if (epoll_ctl(impl_->epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+    return absl::InternalError(absl::StrCat("epoll_ctl: ", std::strerror(errno)));
+  }
+  impl_->watched_fd_ = fd;
+  return absl::OkStatus();
+}
+
+bool CoreProcess::NextTasks(std::optional<Duration> timeout, std::vector<AssignedTask>* tasks) {
+  tasks->clear();
+  Impl::Lock lock(impl_->mutex_);
+  if (timeout == Duration::zero()) {
+    impl_->Look(lock);
+  } else {
+    impl_->WaitWatching(lock, impl_->DeadlineAfter(timeout), [&] { return !impl_->assigned_.empty() || impl_->exiting_; });
+  }
+  if (impl_->exiting_ || !impl_->lost_.empty()) return false;
+  tasks->assign(std::make_move_iterator(impl_->assigned_.begin()), std::make_move_iterator(impl_->assigned_.end()));
+  impl_->assigned_.clear();
   return true;
 }
 

@@ -156,6 +156,12 @@ class CoreProcess {
   // ---- worker side
   // Blocks until a task is to be run; false when the process is to exit.
   bool NextTask(AssignedTask* task);
+  // For a thread that also waits for a descriptor, such as an event loop of its own: as soon as there are any, all tasks that
+  // are to be run; none if WatchFd's descriptor is readable or the timeout has passed (0: a look, without waiting).
+  // False when the process is to exit.
+  bool NextTasks(std::optional<Duration> timeout, std::vector<AssignedTask>* tasks);
+  // The descriptor that ends the waits of NextTasks while it is readable. Once; it must outlive this object.
+  absl::Status WatchFd(int fd);
   // Results in order of num_returns. Large values are written straight into the store.
   // `final`: an application error in them is not to be retried.
   void FinishTask(const TaskSpec& spec, std::vector<NewValue> results, bool worker_exiting, bool final = false);

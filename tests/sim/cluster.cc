@@ -42,6 +42,12 @@ Cluster::~Cluster() {
   }
 }
 
+int64_t Cluster::LargestMachineSteps() const {
+  int64_t most = 0;
+  for (uint32_t m = 1; m < machines_.size(); ++m) most = std::max(most, machines_[m].cpu_steps);
+  return most;
+}
+
 void Cluster::Start() {
   StartDaemon(0);
   for (uint32_t m = 1; m < machines_.size(); ++m) {

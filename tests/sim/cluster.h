@@ -185,6 +185,7 @@ class Cluster {
   uint32_t MachineOf(uint32_t process) const { return processes_[process]->machine; }
   NodeId NodeOf(uint32_t machine) const { return machines_[machine].node; }
   int64_t CpuStepsOf(uint32_t machine) const { return machines_[machine].cpu_steps; }
+  int64_t LargestMachineSteps() const;  // of CPU
   std::string NameOf(uint32_t process) const;
   // Some machine where drivers may live.
   uint32_t DriverMachine(Rng& rng) const { return 1 + static_cast<uint32_t>(rng.Below(options_.protected_nodes)); }

@@ -40,7 +40,7 @@ TEST_P(Teeth, FindTheBugWithin500Seeds) {
     std::fflush(stdout);
     return false;
   });
-  EXPECT_TRUE(found) << bug.name << " lives in " << kSeeds << " seeds of " << bug.spec;
+  ASSERT_TRUE(found) << bug.name << " lives in " << kSeeds << " seeds of " << bug.spec;
 }
 
 INSTANTIATE_TEST_SUITE_P(DeliberateBugs, Teeth, testing::ValuesIn(kBugs), [](const testing::TestParamInfo<Bug>& bug) {

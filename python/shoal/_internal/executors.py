@@ -7,12 +7,13 @@ which they came; an executor starts each at once.
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextvars
 import ctypes
 import inspect
 import queue
+import selectors
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from shoal import _shoal
@@ -125,51 +126,58 @@ class _Pool:
             del task
 
 
+class _CallSelector(selectors.EpollSelector):
+    """What the loop sleeps in: it waits for calls and for the loop's descriptors at the same time, in one thread."""
+
+    def __init__(self, start: Callable[[_shoal.Task], None], stop: Callable[[], None]) -> None:
+        super().__init__()
+        self._start = start
+        self._stop = stop
+        _shoal.watch_fd(self.fileno())
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        tasks = _shoal.next_tasks(timeout)
+        if tasks is None:
+            self._stop()
+        else:
+            for task in tasks:
+                self._start(task)
+        return super().select(0)
+
+
 class AsyncioExecutor(Executor):
-    """Calls are coroutines of one event loop, which has a thread of its own."""
+    """Calls are coroutines of one event loop in the main thread, which takes calls where it waits for the rest."""
 
     is_plain = False
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._arrived: collections.deque[_shoal.Task] = collections.deque()
-        self._woken = False
-        self._lock = threading.Lock()
         self._running: dict[str, asyncio.Task[None]] = {}
-        _shoal.set_task_variable(_current)
-        threading.Thread(target=self._run_loop, name="shoal-asyncio", daemon=True).start()
-
-    def _run_loop(self) -> None:
+        self._exiting = False
+        self._loop = asyncio.SelectorEventLoop(_CallSelector(self._start, self._stop))
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        _shoal.set_task_variable(_current)
 
     def create(self, task: _shoal.Task, cls: Any) -> Any:
-        # On the loop's thread, because constructors make locks, queues and tasks of the loop.
+        # In the loop, because constructors make locks, queues and tasks of it.
         async def construct() -> Any:
             _current.set(task)
             args, kwargs = task.arguments()
             return cls(*args, **kwargs)
 
-        self.instance = asyncio.run_coroutine_threadsafe(construct(), self._loop).result()
+        self.instance = self._loop.run_until_complete(construct())
         return self.instance
 
-    def submit(self, task: _shoal.Task) -> None:
-        # Many calls share one wake-up of the loop.
-        with self._lock:
-            self._arrived.append(task)
-            wake = not self._woken
-            self._woken = True
-        if wake:
-            self._loop.call_soon_threadsafe(self._start_arrived)
+    def serve(self) -> None:
+        """Runs calls until the process is to exit."""
+        while not self._exiting:  # a call may stop the loop
+            self._loop.run_forever()
 
-    def _start_arrived(self) -> None:
-        with self._lock:
-            self._woken = False
-            arrived = list(self._arrived)
-            self._arrived.clear()
-        for task in arrived:
-            running = self._loop.create_task(self._run(task))
-            self._running[task.task_id] = running
+    def _start(self, task: _shoal.Task) -> None:
+        self._running[task.task_id] = self._loop.create_task(self._run(task))
+
+    def _stop(self) -> None:
+        self._exiting = True
+        self._loop.stop()
 
     async def _run(self, task: _shoal.Task) -> None:
         _current.set(task)

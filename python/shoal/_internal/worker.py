@@ -91,7 +91,9 @@ class Handler:
     # ---- actors
 
     def create(self, task: _shoal.Task) -> Any:
-        """Makes the actor's instance. Returns it if its calls may run in the main thread, else None."""
+        """Makes the actor's instance. Returns it if its calls may run in the C++ loop, None if they come to `dispatch`,
+        NotImplemented if `serve` fetches them.
+        """
         try:
             options = self._unpack(task.options)
             group, bundles, capture = options.get("placement_group") or (None, [], False)
@@ -109,10 +111,15 @@ class Handler:
         if executor.is_plain:
             return instance
         self._actor = executor
-        return None
+        return NotImplemented if isinstance(executor, executors.AsyncioExecutor) else None
+
+    def serve(self) -> None:
+        """Runs the calls of an asyncio actor until the process is to exit."""
+        assert isinstance(self._actor, executors.AsyncioExecutor)
+        self._actor.serve()
 
     def dispatch(self, task: _shoal.Task) -> None:
-        """A call of an actor that is asyncio or has threads."""
+        """A call of an actor that has threads."""
         executor = self._actor
         if executor is None:
             task.fail(exceptions.ActorDiedError("The actor's constructor failed."), False)

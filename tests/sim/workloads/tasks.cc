@@ -1,4 +1,5 @@
 // Workloads of plain tasks: fan-out, chains by reference, nesting, cancellation, user errors.
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -16,7 +17,9 @@ class FanOut : public Workload {
   void Round() override {
     const int64_t count = rng_.Between(1, 40);
     const int64_t run_ns = rng_.Chance(0.3) ? Milliseconds(50, 400) : Milliseconds(0, 20);
-    const uint32_t cpus = rng_.Chance(0.7) ? 100 : static_cast<uint32_t>(rng_.Between(1, 4)) * 50;
+    // No more than the largest machine has: other demands wait for a larger one to join.
+    const int64_t most = std::min<int64_t>(4, 2 * cluster_.LargestMachineSteps() / ResourceSet::kStepsPerUnit);
+    const uint32_t cpus = rng_.Chance(0.7) ? 100 : static_cast<uint32_t>(rng_.Between(1, most)) * 50;
     for (int64_t i = 0; i < count; ++i) {
       TaskRequest request;
       request.program.tag = Mix(rng_.Next());
