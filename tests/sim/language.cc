@@ -265,8 +265,8 @@ void Language::ForgetActor(ActorId actor) {
   Drop(handle);
 }
 
-void Language::KillActor(ActorId actor) {
-  core_->KillActor(Now(), actor, /*no_restart=*/true, Actions());
+void Language::KillActor(ActorId actor, bool no_restart) {
+  core_->KillActor(Now(), actor, no_restart, Actions());
   Flush();
 }
 

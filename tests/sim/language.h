@@ -86,7 +86,7 @@ class Language {
   void UseActor(const GetActorReply& reply);
   // Drops the handle.
   void ForgetActor(ActorId actor);
-  void KillActor(ActorId actor);
+  void KillActor(ActorId actor, bool no_restart = true);
   void CreateGroup(PlacementGroupSpec spec, std::function<void(const PlacementGroupUpdate&)> on_update);
   void RemoveGroup(PlacementGroupId group);
   ObjectRefInfo RefOf(const ObjectId& id) const { return core_->RefOf(id); }

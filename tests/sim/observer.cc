@@ -68,7 +68,10 @@ void Observer::OnSubmit(uint32_t process, const TaskId& task, const Program&, in
   record.max_retries = max_retries;
 }
 
-void Observer::OnCreateActor(uint32_t, ActorId actor, int32_t) { hosts_.try_emplace(actor); }
+void Observer::OnCreateActor(uint32_t, ActorId actor, int32_t max_restarts) {
+  hosts_.try_emplace(actor);
+  lives_[actor].max_restarts = max_restarts;
+}
 
 uint32_t Observer::Executions(const TaskId& task) const {
   auto it = tasks_.find(task);
@@ -138,6 +141,11 @@ void Observer::OnExecute(uint32_t process, const core_worker::ExecuteTask& task,
   if (spec.kind == TaskKind::kActorCall) {
     CheckIncarnation(process, task);
     CheckActorCall(process, task, program);
+    Lives& lives = lives_[spec.actor];
+    lives.incarnations.insert(task.actor_incarnation);
+    Require(lives.max_restarts < 0 || lives.incarnations.size() <= static_cast<size_t>(lives.max_restarts) + 1,
+            "restarts_are_bounded",
+            absl::StrCat("actor ", spec.actor.Hex(), " serves calls in ", lives.incarnations.size(), " incarnations"));
     running_[process][spec.id] = {node, 0, true};
     return;
   }

@@ -6,6 +6,7 @@
 //   at_most_once               a call without retries runs once at most
 //   retries_are_bounded        a task runs max_retries + 1 times at most
 //   one_live_incarnation       a constructor or call runs only while no other live process is that actor
+//   restarts_are_bounded       max_restarts + 1 incarnations of an actor serve calls, at most; one that nobody heard of does not count
 //   actor_calls_in_order       calls of one caller start in the order of submission, per incarnation; retries go back and begin again
 //   sync_actor_runs_one_call   no two calls overlap in an actor of max_concurrency 1
 //   leases_within_capacity     what runs on a node, leases that were lent out by a blocking get apart, fits into it
@@ -101,6 +102,11 @@ class Observer {
   absl::flat_hash_map<TaskId, TaskRecord> tasks_;
   absl::flat_hash_set<std::pair<TaskId, uint32_t>> attempts_;
   absl::flat_hash_map<ActorId, std::vector<ActorHost>> hosts_;
+  struct Lives {
+    absl::btree_set<uint64_t> incarnations;  // that served a call
+    int32_t max_restarts = -1;
+  };
+  absl::flat_hash_map<ActorId, Lives> lives_;
   struct LastCall {
     uint64_t tag;
     uint32_t attempt;

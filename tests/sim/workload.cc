@@ -100,7 +100,7 @@ bool Workload::Allowed(const ErrorInfo& error, Loss loss) const {
     case ErrorKind::kActorUnavailable:
     case ErrorKind::kWorkerCrashed:
     case ErrorKind::kNodeDied:
-      return deaths && loss == Loss::kActor;
+      return loss == Loss::kKilled || (deaths && loss == Loss::kActor);
     case ErrorKind::kObjectStoreFull:
       return loss == Loss::kStoreFull;
     default:

@@ -30,6 +30,7 @@ enum class Loss : uint8_t {
   kIfDeaths,  // gone with the process or node that had it
   kStoreFull,  // as kIfDeaths, and a store may be full
   kActor,     // the actor may have died if anything did
+  kKilled,    // the actor may have died, for the workload kills it
   kAny,
 };
 

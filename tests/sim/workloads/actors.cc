@@ -29,8 +29,8 @@ class ActorOrder : public Workload {
     Language& creator = driver(0);
     ActorRequest request;
     request.name = absl::StrCat("order", rng_.Next());
-    constexpr int32_t kRestarts[] = {0, 2, -1};
-    request.max_restarts = kRestarts[rng_.Below(3)];
+    constexpr int32_t kRestarts[] = {0, 1, 2, -1};
+    request.max_restarts = kRestarts[rng_.Below(4)];
     request.max_task_retries = rng_.Chance(0.5) ? -1 : 0;
     request.cpus = rng_.Chance(0.3) ? 1 : 0;
     const bool certain = request.max_restarts == -1 && request.max_task_retries == -1;
@@ -39,8 +39,16 @@ class ActorOrder : public Workload {
     const ActorId actor = creator.CreateActor(request);
     actors_[0] = actors_[1] = actor;
     users_ = 2;
+    // A user may end an incarnation, too, and more of them than there are restarts.
+    const int64_t kills = request.max_restarts > 0 && rng_.Chance(0.3) ? rng_.Between(1, 4) : 0;
+    if (kills > 0) loss_ = Loss::kKilled;
     CallMany(0);
     LookUp(request.name, 40);
+    for (int64_t i = 0; i < kills; ++i) {
+      creator.After(Milliseconds(1, 200), [this, actor] {
+        if (actors_[0] == actor && users_ > 0) driver(0).KillActor(actor, /*no_restart=*/false);
+      });
+    }
   }
 
  private:
