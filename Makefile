@@ -1,5 +1,5 @@
 # Entry points for people. Each does its own set-up; see CONTRIBUTING.md for the faster inner loop.
-.PHONY: demo test build release unit sim test-all bench vs_ray clean
+.PHONY: demo test build release unit sim test-all asan tsan bench vs_ray clean
 
 PYTHON := $(CURDIR)/build/venv/bin/python
 CONFIGURE = cmake --preset $(1) -DPython_EXECUTABLE=$(PYTHON) --log-level=WARNING >/dev/null
@@ -28,6 +28,12 @@ sim: build  ## 2,000 fresh seeds of the simulator
 
 test-all: build  ## everything, the slow tests too
 	@$(PYTHON) tests/run.py --build build/dev --slow
+
+asan tsan:  ## all tests with AddressSanitizer and UBSan, or with ThreadSanitizer
+	@cmake/bootstrap
+	@$(call CONFIGURE,$@)
+	@ninja -C build/$@
+	@$(PYTHON) tests/run.py --build build/$@
 
 bench:
 	@cmake/bootstrap

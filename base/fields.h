@@ -38,10 +38,15 @@ template <class T>
 struct IsOptional : std::false_type {};
 template <class T>
 struct IsOptional<std::optional<T>> : std::true_type {};
-template <class T>
-struct IsVariant : std::false_type {};
+// Also of a class that derives from one.
 template <class... T>
-struct IsVariant<std::variant<T...>> : std::true_type {};
+const std::variant<T...>& AsVariant(const std::variant<T...>& value) {
+  return value;
+}
+template <class T>
+concept IsVariant = requires(const T& value) { AsVariant(value); };
+template <class T>
+using VariantOf = std::remove_cvref_t<decltype(AsVariant(std::declval<const T&>()))>;
 
 template <class T>
 inline constexpr bool kIsScalar = std::is_arithmetic_v<T> || std::is_enum_v<T>;
@@ -82,7 +87,7 @@ class FieldWriter {
     } else if constexpr (IsOptional<T>::value) {
       Write(static_cast<uint8_t>(value.has_value()));
       if (value) Write(*value);
-    } else if constexpr (IsVariant<T>::value) {
+    } else if constexpr (IsVariant<T>) {
       Write(static_cast<uint8_t>(value.index()));
       std::visit([this](const auto& alternative) { Write(alternative); }, value);
     } else {
@@ -160,11 +165,11 @@ class FieldReader {
       Read(present);
       value.reset();
       if (ok_ && present) Read(value.emplace());
-    } else if constexpr (IsVariant<T>::value) {
+    } else if constexpr (IsVariant<T>) {
       uint8_t index = 0;
       Read(index);
-      if (index >= std::variant_size_v<T>) ok_ = false;
-      if (ok_) ReadAlternative<0>(value, index);
+      if (index >= std::variant_size_v<VariantOf<T>>) ok_ = false;
+      if (ok_) ReadAlternative<0>(static_cast<VariantOf<T>&>(value), index);
     } else {
       value.Fields(*this);
     }

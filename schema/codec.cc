@@ -28,7 +28,7 @@ using capnp::AnyPointer;
 using capnp::AnyStruct;
 using capnp::ElementSize;
 
-inline constexpr size_t kMessages = std::variant_size_v<Message>;
+inline constexpr size_t kMessages = std::variant_size_v<MessageVariant>;
 
 // The root: a union, whose alternatives share one pointer.
 struct RootLayout {
@@ -43,7 +43,7 @@ struct RootLayout {
 
 template <size_t kIndex>
 void BindAlternative(capnp::StructSchema schema, Binder* binder, RootLayout* root) {
-  using T = std::variant_alternative_t<kIndex, Message>;
+  using T = std::variant_alternative_t<kIndex, MessageVariant>;
   std::string name(TypeName<T>());
   name[0] = static_cast<char>(std::tolower(name[0]));
   KJ_IF_MAYBE(field, schema.findFieldByName(name.c_str())) {

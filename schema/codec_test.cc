@@ -19,14 +19,14 @@
 namespace shoal {
 namespace {
 
-constexpr size_t kMessages = std::variant_size_v<Message>;
+constexpr size_t kMessages = std::variant_size_v<MessageVariant>;
 
 template <size_t kIndex = 0>
 Message DefaultMessage(size_t index) {
   if constexpr (kIndex + 1 < kMessages) {
     if (index != kIndex) return DefaultMessage<kIndex + 1>(index);
   }
-  return std::variant_alternative_t<kIndex, Message>{};
+  return std::variant_alternative_t<kIndex, MessageVariant>{};
 }
 
 // Compares by the ring form, which names every member, too.

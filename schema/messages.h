@@ -10,6 +10,8 @@
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <variant>
 
 #include "schema/actor_messages.h"
@@ -18,7 +20,7 @@
 
 namespace shoal {
 
-using Message = std::variant<
+using MessageVariant = std::variant<
     // core worker <-> core worker
     PushTask, TaskReply, ReclaimTasks, TasksReturned, CancelTask, ResolveObject, ObjectResolved, AddBorrower,
     BorrowerAdded, RemoveBorrower, ObjectLocation,
@@ -34,6 +36,31 @@ using Message = std::variant<
     ActorExited, BecomeActor, ActorReady, CreatePlacementGroup, RemovePlacementGroup, WatchPlacementGroup,
     PlacementGroupUpdate, PrepareBundles, BundlesPrepared, CommitBundles, ReturnBundles, StartJob, FinishJob,
     ListState, ListStateReply>;
+
+// One message of any kind: std::get, std::get_if and std::visit work as on the variant. What a variant of so many alternatives needs
+// for its moves and its end is compiled once, in messages.cc, and not in every file that names a message.
+class Message : public MessageVariant {
+ public:
+  Message() noexcept;  // a PushTask
+  Message(const Message& other);
+  Message(Message&& other) noexcept;
+  Message& operator=(const Message& other);
+  Message& operator=(Message&& other) noexcept;
+  ~Message();
+  template <class M>
+    requires(!std::is_same_v<M, Message>)
+  Message(M value) : Message(Of(std::move(value))) {}
+
+  // Makes it a new M, to fill in.
+  template <class M>
+  M& Become();
+
+ private:
+  template <class Variant>
+  struct Instances;
+  template <class M>
+  static Message Of(M&& value);
+};
 
 // A machine's wish to say something. Whoever drives the machine carries it out.
 struct Send {

@@ -78,13 +78,13 @@ T RandomValue(Rng& rng) {
   return value;
 }
 
-// `index` < std::variant_size_v<Message>.
+// `index` < std::variant_size_v<MessageVariant>.
 template <size_t kIndex = 0>
 Message RandomMessage(Rng& rng, size_t index) {
-  if constexpr (kIndex + 1 < std::variant_size_v<Message>) {
+  if constexpr (kIndex + 1 < std::variant_size_v<MessageVariant>) {
     if (index != kIndex) return RandomMessage<kIndex + 1>(rng, index);
   }
-  return RandomValue<std::variant_alternative_t<kIndex, Message>>(rng);
+  return RandomValue<std::variant_alternative_t<kIndex, MessageVariant>>(rng);
 }
 
 }  // namespace shoal

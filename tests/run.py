@@ -3,6 +3,7 @@
     build/venv/bin/python tests/run.py --build build/dev [--slow]
 
 Suites: ctest (labels unit, sim, integration, tidy; with --slow also slow) and pytest over python/tests.
+A build with sanitizers (presets asan, tsan) is recognised: whatever they find in any process fails the test that started it.
 The last line reads "N passed, N failed"; the exit status is 0 only if nothing failed.
 """
 
@@ -39,6 +40,20 @@ def run_suite(name: str, command: list[str], report: pathlib.Path, env: dict[str
     return passed, failed
 
 
+def sanitizers(build: pathlib.Path) -> str:
+    """What the build was compiled with: "", "thread" or "address,undefined"."""
+    for line in (build / "CMakeCache.txt").read_text().splitlines():
+        if line.startswith("SHOAL_SANITIZE:"):
+            return line.split("=", 1)[1]
+    return ""
+
+
+def runtime_of(sanitizer: str) -> str:
+    """The library that a Python without sanitizers must load first."""
+    name = {"thread": "libtsan.so", "address,undefined": "libasan.so"}[sanitizer]
+    return subprocess.run(["c++", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, required=True, help="build folder of the preset to test")
@@ -49,6 +64,12 @@ def main() -> int:
     env = dict(os.environ)
     env["PYTHONPATH"] = str(build / "python")
     env["SHOAL_PYTHON"] = sys.executable
+    env["SHOAL_BINARY"] = str(build / "runtime/bin/shoal")
+    sanitizer = sanitizers(build)
+    if sanitizer:
+        env["SHOAL_SANITIZE"] = sanitizer
+        env["UBSAN_OPTIONS"] = "halt_on_error=1:print_stacktrace=1"
+        env["TSAN_OPTIONS"] = f"halt_on_error=1:suppressions={ROOT / 'tests/tsan.supp'}"
 
     # GoogleTest programs report each case; ctest alone would count a program as one test.
     reports = build / "reports"
@@ -74,6 +95,10 @@ def main() -> int:
               f"--junitxml={pytest_report}"]
     if not arguments.slow:
         pytest += ["-m", "not slow"]
+    if sanitizer:
+        # Python itself keeps much until it exits; what our side leaks shows in the C++ tests.
+        env["ASAN_OPTIONS"] = "detect_leaks=0"
+        env["LD_PRELOAD"] = runtime_of(sanitizer)
     python_passed, python_failed = run_suite("pytest", pytest, pytest_report, env)
 
     print(f"{passed + python_passed} passed, {failed + python_failed} failed")

@@ -31,10 +31,10 @@ class Outbox {
   M& Post(const Turn& t, const Address& to) {
     Send& send = to == self_ ? loopback_.emplace_back() : t.actions->sends.emplace_back();
     send.to = to;
-    if constexpr (std::is_same_v<M, std::variant_alternative_t<0, Message>>) {
+    if constexpr (std::is_same_v<M, std::variant_alternative_t<0, MessageVariant>>) {
       return std::get<0>(send.message);  // a new variant holds the first kind already
     } else {
-      return send.message.emplace<M>();
+      return send.message.Become<M>();
     }
   }
   const Address& self() const { return self_; }

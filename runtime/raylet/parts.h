@@ -24,7 +24,7 @@ template <class M>
 M& Post(const Turn& t, const Address& to) {
   Send& send = t.actions->sends.emplace_back();
   send.to = to;
-  return send.message.emplace<M>();
+  return send.message.Become<M>();
 }
 
 inline void Note(const Turn& t, std::string subject, std::string from, std::string to, std::string reason) {

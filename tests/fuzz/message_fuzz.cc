@@ -31,7 +31,7 @@ template <class ToBytes>
 std::vector<std::string> SeedsAs(ToBytes&& to_bytes) {
   Rng rng(1);
   std::vector<std::string> seeds;
-  for (size_t index = 0; index < std::variant_size_v<Message>; ++index) {
+  for (size_t index = 0; index < std::variant_size_v<MessageVariant>; ++index) {
     for (int i = 0; i < 2; ++i) seeds.push_back(to_bytes(RandomMessage(rng, index)));
   }
   return seeds;

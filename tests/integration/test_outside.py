@@ -17,6 +17,8 @@ def test_a_project_outside_the_tree_builds_and_runs(tmp_path: pathlib.Path) -> N
     subprocess.run(["cmake", "--install", str(build), "--prefix", str(tmp_path / "shoal")], check=True, capture_output=True)
     configure = ["cmake", "-S", str(ROOT / "examples/outside"), "-B", str(tmp_path / "build"), "-G", "Ninja",
                  f"-DCMAKE_PREFIX_PATH={tmp_path / 'shoal'}", "-DCMAKE_BUILD_TYPE=Release"]
+    if sanitizer := os.environ.get("SHOAL_SANITIZE"):
+        configure.append(f"-DCMAKE_CXX_FLAGS=-fsanitize={sanitizer}")
     subprocess.run(configure, check=True, capture_output=True)
     built = subprocess.run(["cmake", "--build", str(tmp_path / "build")], check=False, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout[-3000:]
