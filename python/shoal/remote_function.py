@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import pickle
 from collections.abc import Callable
@@ -33,6 +32,8 @@ class Code:
                     f"{self.target.__qualname__} takes {len(data) >> 20} MiB when pickled, 100 MiB at most: "
                     "put large values with put() and pass the references."
                 )
+            import hashlib  # where functions are only run, it is not needed
+
             self._id = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
             self._bytes = data
         return self._id, self._bytes

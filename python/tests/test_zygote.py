@@ -60,6 +60,22 @@ def test_a_worker_is_adopted_and_writes_where_it_was_told(zygote):
         os.close(out_read)
 
 
+def test_what_the_driver_has_imported_is_imported_before_the_fork(zygote):
+    process, connection = zygote
+
+    def maps():
+        with open(f"/proc/{process.pid}/maps") as file:
+            return file.read()
+
+    with open(os.devnull, "w") as null:
+        ask(connection, request(), [null.fileno(), null.fileno()])
+        assert "_multiarray_umath" not in maps() and "_asyncio" not in maps()
+        wanted = request(env={"SHOAL_PREIMPORT": "numpy,no_such_module,sqlite3"})
+        assert "pid" in ask(connection, wanted, [null.fileno(), null.fileno()])
+    assert "_multiarray_umath" in maps()
+    assert "_sqlite3" not in maps()  # not one of those that it imports
+
+
 def test_the_zygote_has_one_thread(zygote):
     process, connection = zygote
     answer = ask(connection, request(), [])  # answered once the imports are done

@@ -8,20 +8,25 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import platform
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 from shoal import _options, _shoal
-from shoal._internal import asynchronous, launch, logs
+from shoal._internal import logs
+
+if TYPE_CHECKING:
+    from shoal._internal import launch
 
 # Environment variables by which a worker learns where the driver's modules are.
 SYS_PATH, CWD = "SHOAL_SYS_PATH", "SHOAL_CWD"
 # And whom to blame if what the driver pickled does not load there.
 VERSIONS = "SHOAL_DRIVER_VERSIONS"
+# Large modules that the driver has imported, so its workers are likely to need them: imported before the fork.
+PREIMPORT = "SHOAL_PREIMPORT"
+PREIMPORTED = ("asyncio", "numpy")
 
 _lock = threading.RLock()
 _runtime: launch.LocalRuntime | None = None
@@ -90,7 +95,7 @@ def init(options: dict[str, Any]) -> Context:
             raise RuntimeError("init() was called twice: call shutdown() first, or pass ignore_reinit_error=True.")
         address = _address(options)
         _set_job_env(options.get("runtime_env"))
-        runtime = launch.LocalRuntime(options) if address is None else None
+        runtime = _start_runtime(options) if address is None else None
         try:
             _shoal.connect(
                 socket=runtime.raylet_socket if runtime is not None else address or "",
@@ -111,6 +116,12 @@ def init(options: dict[str, Any]) -> Context:
         return context()
 
 
+def _start_runtime(options: dict[str, Any]) -> launch.LocalRuntime:
+    from shoal._internal import launch
+
+    return launch.LocalRuntime(options)
+
+
 def _address(options: dict[str, Any]) -> str | None:
     """A raylet's socket, or None for a runtime of our own."""
     address = options.get("address")
@@ -123,6 +134,8 @@ def _address(options: dict[str, Any]) -> str | None:
     given = [name for name in _START_OPTIONS if options.get(name) is not None]
     if given:
         raise ValueError(f"{given[0]} is for a runtime that init() starts: leave it out when you give an address.")
+    from shoal._internal import launch
+
     if address == "auto":
         address = os.environ.get("SHOAL_ADDRESS") or launch.default_runtime_directory()
         if not os.path.exists(address):
@@ -139,12 +152,13 @@ def _set_job_env(runtime_env: dict[str, Any] | None) -> None:
     _runtime_env = dict(runtime_env or {})
     paths = [os.path.abspath(path) for path in sys.path]
     _env = {SYS_PATH: json.dumps(paths), CWD: os.getcwd(), VERSIONS: versions()}
+    _env[PREIMPORT] = ",".join(name for name in PREIMPORTED if name in sys.modules)
     _env.update(_runtime_env.get("env_vars") or {})
 
 
 def versions() -> str:
     """Of what must be alike in a driver and its workers."""
-    return f"Python {platform.python_version()} with cloudpickle {cloudpickle.__version__}"
+    return f"Python {sys.version.split()[0]} with cloudpickle {cloudpickle.__version__}"
 
 
 def context() -> Context:
@@ -165,7 +179,8 @@ def shutdown() -> None:
         if _shoal.connected():
             logs.catch_up()
             _shoal.disconnect()
-            asynchronous.fail_pending()
+            if "shoal._internal.asynchronous" in sys.modules:
+                _asynchronous().fail_pending()
         if runtime is not None:
             runtime.stop()
 
@@ -173,12 +188,22 @@ def shutdown() -> None:
 atexit.register(shutdown)
 
 
+def _asynchronous() -> Any:
+    from shoal._internal import asynchronous  # imports asyncio, so only when something is awaited
+
+    return asynchronous
+
+
+for _name in ("await_ref", "ref_future", "as_future"):  # until the module replaces them by its own
+    _shoal.set_hook(_name, lambda ref, name=_name: getattr(_asynchronous(), name)(ref))
+
+
 def join_as_worker(socket: str, worker: str, job: str, env: dict[str, str]) -> None:
     """In a worker process: connects to the raylet that started it."""
     global _env, _runtime_env, _in_worker
     _in_worker = True
     _env = dict(env)
-    own = {name: value for name, value in env.items() if name not in (SYS_PATH, CWD, VERSIONS)}
+    own = {name: value for name, value in env.items() if name not in (SYS_PATH, CWD, VERSIONS, PREIMPORT)}
     _runtime_env = {"env_vars": own} if own else {}
     _shoal.connect(socket=socket, is_worker=True, worker=worker, job=job, namespace="", entrypoint="", env_vars={})
 

@@ -6,24 +6,16 @@ which they came; an executor starts each at once.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import ctypes
-import inspect
 import queue
-import selectors
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from shoal import _shoal
 from shoal.exceptions import TaskCancelledError
 
-# The task that runs in an asyncio context; the C++ side reads it too.
-_current: contextvars.ContextVar[_shoal.Task | None] = contextvars.ContextVar("shoal_task", default=None)
 
-
-def _method_of(instance: Any, task: _shoal.Task) -> Any:
+def method_of(instance: Any, task: _shoal.Task) -> Any:
+    """The bound method that a call names."""
     name = task.method_name
     try:
         return getattr(instance, name)
@@ -36,7 +28,8 @@ def _method_of(instance: Any, task: _shoal.Task) -> Any:
 class Executor:
     """Calls run in the main thread, which is the C++ loop: only the constructor comes here."""
 
-    is_plain = True
+    is_plain = True  # the C++ loop runs the calls
+    fetches = False  # `serve` does
 
     def create(self, task: _shoal.Task, cls: Any) -> Any:
         """Makes the instance."""
@@ -47,8 +40,20 @@ class Executor:
         """Starts a call."""
         raise NotImplementedError
 
+    def serve(self) -> None:
+        """Fetches calls and runs them until the process is to exit."""
+        raise NotImplementedError
+
     def cancel(self, task_id: str) -> None:
         """Stops a call if it runs here."""
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Raises in another thread; None takes back what was not raised yet."""
+    import ctypes
+
+    value = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), value)
 
 
 class ThreadExecutor(Executor):
@@ -69,7 +74,7 @@ class ThreadExecutor(Executor):
     def run(self, task: _shoal.Task) -> None:
         """One call, in a thread of a pool."""
         try:
-            method = _method_of(self.instance, task)
+            method = method_of(self.instance, task)
         except AttributeError as error:
             task.fail(error, False)
             return
@@ -84,7 +89,7 @@ class ThreadExecutor(Executor):
                 with self._lock:
                     del self._threads[task_id]
                 # A cancellation that came too late must not hit the next call.
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(me), None)
+                _raise_in(me, None)
         except BaseException as error:
             task.fail(error, False)
         else:
@@ -94,7 +99,7 @@ class ThreadExecutor(Executor):
         with self._lock:
             thread = self._threads.get(task_id)
             if thread is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TaskCancelledError))
+                _raise_in(thread, TaskCancelledError)
 
 
 class _Pool:
@@ -126,90 +131,12 @@ class _Pool:
             del task
 
 
-class _CallSelector(selectors.EpollSelector):
-    """What the loop sleeps in: it waits for calls and for the loop's descriptors at the same time, in one thread."""
-
-    def __init__(self, start: Callable[[_shoal.Task], None], stop: Callable[[], None]) -> None:
-        super().__init__()
-        self._start = start
-        self._stop = stop
-        _shoal.watch_fd(self.fileno())
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        tasks = _shoal.next_tasks(timeout)
-        if tasks is None:
-            self._stop()
-        else:
-            for task in tasks:
-                self._start(task)
-        return super().select(0)
-
-
-class AsyncioExecutor(Executor):
-    """Calls are coroutines of one event loop in the main thread, which takes calls where it waits for the rest."""
-
-    is_plain = False
-
-    def __init__(self) -> None:
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._exiting = False
-        self._loop = asyncio.SelectorEventLoop(_CallSelector(self._start, self._stop))
-        asyncio.set_event_loop(self._loop)
-        _shoal.set_task_variable(_current)
-
-    def create(self, task: _shoal.Task, cls: Any) -> Any:
-        # In the loop, because constructors make locks, queues and tasks of it.
-        async def construct() -> Any:
-            _current.set(task)
-            args, kwargs = task.arguments()
-            return cls(*args, **kwargs)
-
-        self.instance = self._loop.run_until_complete(construct())
-        return self.instance
-
-    def serve(self) -> None:
-        """Runs calls until the process is to exit."""
-        while not self._exiting:  # a call may stop the loop
-            self._loop.run_forever()
-
-    def _start(self, task: _shoal.Task) -> None:
-        self._running[task.task_id] = self._loop.create_task(self._run(task))
-
-    def _stop(self) -> None:
-        self._exiting = True
-        self._loop.stop()
-
-    async def _run(self, task: _shoal.Task) -> None:
-        _current.set(task)
-        try:
-            method = _method_of(self.instance, task)
-            args, kwargs = task.arguments()
-            value = method(*args, **kwargs)
-            del args, kwargs
-            if inspect.isawaitable(value):
-                value = await value
-        except asyncio.CancelledError:
-            task.fail(TaskCancelledError("The task was cancelled."), False)
-        except BaseException as error:
-            task.fail(error, False)
-        else:
-            task.finish(value, False)
-        finally:
-            self._running.pop(task.task_id, None)
-
-    def cancel(self, task_id: str) -> None:
-        def stop() -> None:
-            running = self._running.get(task_id)
-            if running is not None:
-                running.cancel()
-
-        self._loop.call_soon_threadsafe(stop)
-
-
 def make(options: dict[str, Any]) -> Executor:
     """The executor that an actor's options ask for."""
     groups: dict[str, int] = options.get("concurrency_groups") or {}
     if options.get("asyncio"):
+        from shoal._internal.asyncio_executor import AsyncioExecutor  # only then: asyncio is large
+
         return AsyncioExecutor()
     if groups or options.get("max_concurrency", 1) > 1:
         return ThreadExecutor({"": options["max_concurrency"], **groups}, options.get("groups_of_methods") or {})

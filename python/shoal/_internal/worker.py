@@ -111,11 +111,11 @@ class Handler:
         if executor.is_plain:
             return instance
         self._actor = executor
-        return NotImplemented if isinstance(executor, executors.AsyncioExecutor) else None
+        return NotImplemented if executor.fetches else None
 
     def serve(self) -> None:
-        """Runs the calls of an asyncio actor until the process is to exit."""
-        assert isinstance(self._actor, executors.AsyncioExecutor)
+        """Runs an actor's calls until the process is to exit."""
+        assert self._actor is not None
         self._actor.serve()
 
     def dispatch(self, task: _shoal.Task) -> None:

@@ -1,4 +1,4 @@
-"""The process that workers are forked from: Python with all imports done, one thread, no connection.
+"""The process that workers are forked from: Python, Shoal and what drivers use; one thread, no connection.
 
     PYTHON -m shoal._internal.zygote      with a SOCK_SEQPACKET unix socket as descriptor 3
 
@@ -11,39 +11,43 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Any
+
+from shoal._internal.cluster import PREIMPORT, PREIMPORTED
 
 _DESCRIPTOR = 3
 _MAX_REQUEST = 1 << 20
+_failed: set[str] = set()  # to import
 # Keeps libraries from starting threads when they are imported: a fork would lose them.
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def _import_all() -> None:
+def _import(names: Iterable[str]) -> None:
+    """Before a fork, once for all workers. What is not installed is left to the worker."""
+    missing = [name for name in names if name not in sys.modules and name not in _failed]
+    if not missing:
+        return
     saved = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
     os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))
-    import asyncio  # noqa: F401
-    import ctypes  # noqa: F401
-    import traceback  # noqa: F401
-
-    import cloudpickle  # noqa: F401
-
-    import shoal._internal.worker  # noqa: F401
-
-    try:
-        import numpy  # noqa: F401
-    except ImportError:
-        pass
+    for name in missing:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            _failed.add(name)
     for name, value in saved.items():
         if value is None:
             del os.environ[name]
         else:
             os.environ[name] = value
+    gc.collect()
+    gc.freeze()
 
 
 def _become_worker(request: dict[str, Any], descriptors: list[int]) -> None:
@@ -61,10 +65,9 @@ def _become_worker(request: dict[str, Any], descriptors: list[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()
-    gc.unfreeze()
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
     gc.enable()
     from shoal._internal import worker
 
@@ -107,6 +110,7 @@ def _serve(connection: socket.socket) -> None:
             answer["worker"] = request["worker"]
             if len(descriptors) != 2:
                 raise ValueError(f"a request comes with two descriptors, not {len(descriptors)}")
+            _import(name for name in (request.get("env") or {}).get(PREIMPORT, "").split(",") if name in PREIMPORTED)
             answer["pid"] = _fork_worker(request, descriptors)
         except (OSError, ValueError, KeyError) as error:
             answer["error"] = f"{type(error).__name__}: {error}"
@@ -122,10 +126,8 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
-    _import_all()
-    gc.collect()
-    gc.freeze()
     gc.disable()
+    _import(["shoal._internal.worker"])
     with socket.socket(fileno=_DESCRIPTOR) as connection:
         try:
             _serve(connection)
