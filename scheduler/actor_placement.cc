@@ -68,6 +68,17 @@ void ActorTable::PlaceWaiting(const Turn& t) {
   }
 }
 
+void ActorTable::AskForRoom(RoomView* view) const {
+  const auto ask = [&](const ActorRecord& actor) {
+    view->Ask(shared_.cluster.index().need(actor.need), actor.spec.shape.strategy, actor.spec.id.value);
+  };
+  for (ActorId id : waiting_bound_) {
+    const ActorRecord& actor = actors_.at(id);
+    if (actor.spec.shape.strategy.kind == StrategyKind::kNodeAffinity) ask(actor);
+  }
+  for (const auto& [need, actors] : waiting_) ask(actors_.at(*actors.begin()));  // the others are next
+}
+
 NodeRecord* ActorTable::ChooseBundleNode(const Turn& t, const ActorRecord& actor, ErrorInfo* never) {
   const Strategy& strategy = actor.spec.shape.strategy;
   const ResourceSet& resources = actor.spec.shape.resources;

@@ -83,6 +83,9 @@ class ActorTable {
   WatchList<ActorId>& watches() { return watches_; }
 
   void PlaceWaiting(const Turn& t);
+  // For those that wait.
+  void AskForRoom(RoomView* view) const;
+  bool waits() const { return !waiting_.empty() || !waiting_bound_.empty(); }
   // True if somebody waits who did not at the last call; or mark those bound to nodes so.
   bool TakeNewWaiting() { return std::exchange(new_waiting_, false); }
   void MarkWaitingNew() { new_waiting_ = true; }

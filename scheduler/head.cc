@@ -15,6 +15,8 @@ constexpr Duration kTellNodesDelay = 20ms;
 // ClusterNodes is repeated this many refreshes apart, for whoever missed it in a way that nobody noticed.
 constexpr int kRepeatNodesRefreshes = 5;
 constexpr Duration kDelayed = 10ms;
+// As long as something waits, and at the soonest so long after it began to. A raylet keeps the room for twice as long.
+constexpr Duration kMakeRoomEvery = 500ms;
 
 // Row "head/state".
 constexpr char kHeadRow[] = "head/state";
@@ -327,6 +329,8 @@ void Head::Impl::FinishTurn(const Turn& t) {
     leases.OnGroupCreated(group);
     actors.MarkWaitingNew();
   }
+  const bool waits = groups.waits() || actors.waits() || !leases.shapes().empty();
+  if (waits && !make_room_at_) make_room_at_ = t.now + kMakeRoomEvery;
   room_grew_ = shared.cluster.index().TakeGrew() || room_grew_;
   const bool new_actors = actors.TakeNewWaiting(), new_groups = groups.TakeNewWaiting();
   if (!room_grew_ && !new_actors && !new_groups && !leases.dirty()) return;
@@ -343,11 +347,43 @@ void Head::Impl::Schedule(const Turn& t) {
   const bool grew = std::exchange(room_grew_, false);
   groups.PlaceWaiting(t);
   actors.PlaceWaiting(t);
-  leases.Serve(t, grew);
+  ServeLeases(t, grew);
   // What was given back or left over in between is looked at in a turn of its own.
   const bool more = shared.cluster.index().TakeGrew();
   room_grew_ = more;
   if (more || leases.dirty()) schedule_at_ = t.now;
+}
+
+void Head::Impl::ServeLeases(const Turn& t, bool room_grew) {
+  if (kept_until_ <= t.now) kept_.clear();
+  if (kept_.empty()) return leases.Serve(t, room_grew);
+  FitIndex& index = shared.cluster.index();
+  std::vector<std::pair<uint32_t, NeedId>> taken;  // in thought
+  for (const auto& [id, resources] : kept_) {
+    const NodeRecord* node = shared.cluster.Find(id);
+    if (node == nullptr || !node->alive()) continue;
+    taken.emplace_back(node->slot, index.Intern({.resources = resources}));
+    index.Take(node->slot, taken.back().second, 1);
+  }
+  leases.Serve(t, room_grew);
+  const bool grew = index.grew();
+  for (const auto& [slot, need] : taken) {
+    index.Give(slot, need, 1);
+    index.Release(need);
+  }
+  index.RestoreGrew(grew);
+}
+
+void Head::Impl::MakeRoomForWaiting(const Turn& t) {
+  make_room_at_.reset();
+  if (t.now < shared.trust_absence_from || SHOAL_DELIBERATE_BUG("head.no_room_for_others")) return;
+  RoomView view(&shared.cluster);
+  groups.AskForRoom(&view);
+  actors.AskForRoom(&view);
+  kept_ = view.asked();
+  kept_until_ = t.now + 2 * kMakeRoomEvery;
+  leases.AskForRoom(t.now, kMakeRoomEvery, &view);
+  for (const auto& [node, resources] : view.asked()) Say(t, Address::Raylet(node), MakeRoom{shared.epoch, resources});
 }
 
 void Head::Impl::OnTick(const Turn& t) {
@@ -378,6 +414,7 @@ void Head::Impl::OnTick(const Turn& t) {
     repeat_nodes_at_ = t.now + kRepeatNodesRefreshes * shared.options.refresh;
     SayNodes(t, {});
   }
+  if (make_room_at_ && t.now >= *make_room_at_) MakeRoomForWaiting(t);
   if (schedule_at_ && t.now >= *schedule_at_) actors.MarkWaitingNew();
   FinishTurn(t);
 }
@@ -393,6 +430,7 @@ std::optional<TimePoint> Head::Impl::NextDeadline() const {
   consider(leases.NextDeadline());
   consider(tell_nodes_at_);
   consider(schedule_at_);
+  consider(make_room_at_);
   if (!absence_trusted_) consider(shared.trust_absence_from);
   return next;
 }

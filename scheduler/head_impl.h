@@ -72,12 +72,18 @@ class Head::Impl {
   void FinishTurn(const Turn& t);
 
   void Schedule(const Turn& t);
+  void MakeRoomForWaiting(const Turn& t);
+  // Without the room that is being made for actors and placement groups.
+  void ServeLeases(const Turn& t, bool room_grew);
 
   std::vector<StoreRow> stored_;  // until Start
   bool room_grew_ = false;        // and nobody has made use of it
   bool membership_changed_ = false;
   std::optional<TimePoint> tell_nodes_at_;
   std::optional<TimePoint> schedule_at_;
+  std::optional<TimePoint> make_room_at_;
+  absl::btree_map<NodeId, ResourceSet> kept_;  // from leases, until then
+  TimePoint kept_until_{};
   TimePoint refresh_at_{};
   TimePoint repeat_nodes_at_{};
   bool absence_trusted_ = false;

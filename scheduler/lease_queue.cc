@@ -237,7 +237,7 @@ void LeaseQueue::OnGroupCreated(PlacementGroupId group) {
 }
 
 void LeaseQueue::Serve(const Turn& t, bool room_grew) {
-  std::vector<std::tuple<int32_t, TimePoint, ShapeId>> order;
+  std::vector<std::tuple<bool, int32_t, TimePoint, ShapeId>> order;
   auto consider = [&](ShapeId id, const ShapeRecord& record) {
     TimePoint oldest = TimePoint::max();
     bool open = false;
@@ -245,7 +245,7 @@ void LeaseQueue::Serve(const Turn& t, bool room_grew) {
       oldest = std::min(oldest, demand.since);
       open = open || Open(demand, t.now) > 0;
     }
-    if (open) order.emplace_back(-record.shape.priority, oldest, id);
+    if (open) order.emplace_back(!starving_.contains(id), -record.shape.priority, oldest, id);
   };
   if (room_grew) {
     for (const auto& [id, record] : shapes_) {
@@ -256,7 +256,31 @@ void LeaseQueue::Serve(const Turn& t, bool room_grew) {
   }
   dirty_.clear();
   std::sort(order.begin(), order.end());
-  for (const auto& [priority, since, id] : order) ServeShape(t, id);
+  for (const auto& [fed, priority, since, id] : order) ServeShape(t, id);
+}
+
+bool LeaseQueue::HoldsLease(const Address& owner) const {
+  const auto lists = [&](const NodeRecord& node) {
+    return std::any_of(node.report.leases.begin(), node.report.leases.end(),
+                       [&](const LeaseReport& lease) { return lease.owner == owner; });
+  };
+  const NodeRecord* own = shared_.cluster.Find(owner.node);
+  if (own != nullptr && lists(*own)) return true;  // mostly there
+  const ClusterState::Nodes& nodes = shared_.cluster.nodes();
+  return std::any_of(nodes.begin(), nodes.end(), [&](const auto& node) { return lists(*node.second); });
+}
+
+void LeaseQueue::AskForRoom(TimePoint now, Duration patience, RoomView* view) {
+  starving_.clear();
+  for (const auto& [id, record] : shapes_) {
+    if (InGroup(record.shape)) continue;
+    for (const auto& [owner, demand] : record.demands) {
+      if (now - demand.since < patience || Open(demand, now) == 0 || HoldsLease(owner)) continue;
+      starving_.insert(id);
+      view->Ask(shared_.cluster.index().need(record.need), record.shape.strategy, id.value);
+      break;  // one at a time
+    }
+  }
 }
 
 bool LeaseQueue::FailIfNever(const Turn& t, ShapeId id, const ShapeRecord& record) {

@@ -55,6 +55,8 @@ class LeaseQueue {
 
   // Grants what fits now: of demands that are new or changed, and of all if room has grown somewhere.
   void Serve(const Turn& t, bool room_grew);
+  // For owners that have waited longer than `patience` and hold no lease anywhere.
+  void AskForRoom(TimePoint now, Duration patience, RoomView* view);
   // Looks at every shape at the next Serve: something changed that no single demand shows.
   void MarkAllDirty();
   void OnGroupCreated(PlacementGroupId group);
@@ -95,6 +97,7 @@ class LeaseQueue {
   bool FailIfNever(const Turn& t, ShapeId id, const ShapeRecord& record);
   NodeRecord* Choose(const Turn& t, ShapeRecord& record, const Demand& demand);
   NodeRecord* ChooseBundleNode(ShapeRecord& record);
+  bool HoldsLease(const Address& owner) const;
   void Ask(const Turn& t, ShapeId id, ShapeRecord& record, const Tallies& tallies);
   // The request is over: `granted` of it have become leases, the rest is wanted again.
   void Close(TimePoint now, RequestId id, uint32_t granted, bool known_answer);
@@ -103,6 +106,7 @@ class LeaseQueue {
   PlacementGroupTable& groups_;
   absl::btree_map<ShapeId, ShapeRecord> shapes_;
   absl::btree_set<ShapeId> dirty_;   // new or changed demands
+  absl::btree_set<ShapeId> starving_;  // of those that AskForRoom found; served first
   absl::btree_map<RequestId, Request> requests_;
   std::deque<std::pair<TimePoint, RequestId>> timeouts_;  // in order; the first is open, later ones may be closed
   absl::btree_map<Address, absl::btree_set<ShapeId>> by_owner_;

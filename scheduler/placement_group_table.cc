@@ -230,6 +230,22 @@ void PlacementGroupTable::PlaceWaiting(const Turn& t) {
   for (PlacementGroupId id : waiting) TryPlace(t, groups_[id]);
 }
 
+void PlacementGroupTable::AskForRoom(RoomView* view) const {
+  for (PlacementGroupId id : waiting_) {
+    const GroupRecord& group = groups_.at(id);
+    std::vector<Need> needs;
+    std::vector<NodeId> held;
+    for (size_t i = 0; i < group.places.size(); ++i) {
+      if (group.held(i)) {
+        held.push_back(group.places[i].node);
+      } else {
+        needs.push_back(BundleNeed(group, i));
+      }
+    }
+    view->AskBundles(group.spec.strategy, needs, shared_.cluster.index().need(group.sum_need), held, id.value);
+  }
+}
+
 void PlacementGroupTable::TryPlace(const Turn& t, GroupRecord& group) {
   FitIndex& index = shared_.cluster.index();
   std::vector<size_t> missing;

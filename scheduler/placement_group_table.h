@@ -13,6 +13,7 @@
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "scheduler/cluster_state.h"
+#include "scheduler/room_view.h"
 #include "scheduler/shared.h"
 #include "scheduler/watch_list.h"
 
@@ -85,6 +86,9 @@ class PlacementGroupTable {
 
   // ---- placing
   void PlaceWaiting(const Turn& t);
+  // For those that wait.
+  void AskForRoom(RoomView* view) const;
+  bool waits() const { return !waiting_.empty(); }
   // True if some group waits that did not at the last call.
   bool TakeNewWaiting() { return std::exchange(new_waiting_, false); }
   // Groups that were created since: what waits for them can go on.

@@ -77,7 +77,7 @@ void Rows::Nodes() {
     json_.Field("control_endpoint", info.control_endpoint).Field("bulk_endpoint", info.bulk_endpoint);
     json_.Field("owner", info.owner).Field("site", info.site).Field("region", info.region);
     json_.Field("store_used_bytes", report.store_used_bytes).Field("store_capacity_bytes", report.store_capacity_bytes);
-    json_.Field("store_objects", report.store_objects).Field("tasks_finished", report.tasks_finished);
+    json_.Field("store_objects", report.store_objects);
     json_.Field("workers", report.workers.size()).Field("leases", report.leases.size());
     json_.Field("actors", report.actors.size()).Field("death_reason", node->death_reason).EndObject();
   }

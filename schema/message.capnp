@@ -87,5 +87,6 @@ struct Message {
     finishJob @63 :Actor.FinishJob;
     listState @64 :Actor.ListState;
     listStateReply @65 :Actor.ListStateReply;
+    makeRoom @66 :Node.MakeRoom;
   }
 }

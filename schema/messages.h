@@ -30,7 +30,7 @@ using MessageVariant = std::variant<
     ObjectCreated, SealObject, AbortObject, PullObject, ObjectLocal, ReleaseObject, FreeObjects,
     // raylet <-> head
     RegisterNode, RegisterNodeReply, ClusterNodes, Heartbeat, HeartbeatAck, NodeReport, SpillDemand, GrantLeases,
-    GrantLeasesReply,
+    GrantLeasesReply, MakeRoom,
     // actors, placement groups, jobs, state
     CreateActor, WatchActor, GetActor, GetActorReply, KillActor, ActorUpdate, StartActor, StopActor, ActorStarted,
     ActorExited, BecomeActor, ActorReady, CreatePlacementGroup, RemovePlacementGroup, WatchPlacementGroup,

@@ -258,7 +258,6 @@ struct NodeReport {
   storeUsedBytes @8 :UInt64;
   storeObjects @9 :UInt64;
   storeCapacityBytes @10 :UInt64;
-  tasksFinished @11 :UInt64;
 }
 
 struct SpillDemand {
@@ -278,4 +277,9 @@ struct GrantLeasesReply {
   request @0 :UInt64;
   granted @1 :UInt32;
   refused @2 :ErrorInfo;
+}
+
+struct MakeRoom {
+  epoch @0 :UInt64;
+  resources @1 :ResourceSet;
 }

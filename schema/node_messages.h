@@ -288,10 +288,9 @@ struct NodeReport {
   uint64_t store_used_bytes = 0;
   uint64_t store_objects = 0;
   uint64_t store_capacity_bytes = 0;
-  uint64_t tasks_finished = 0;
   template <class V> void Fields(V& v) {
     v(node, incarnation, version, available, leases, actors, bundles, workers, store_used_bytes, store_objects,
-      store_capacity_bytes, tasks_finished);
+      store_capacity_bytes);
   }
 };
 
@@ -316,6 +315,14 @@ struct GrantLeasesReply {
   uint32_t granted = 0;
   ErrorInfo refused;  // why not all
   template <class V> void Fields(V& v) { v(request, granted, refused); }
+};
+
+// Head -> raylet: level, repeated while needed. Something that the head has to place waits for this much room: have leases returned, and
+// keep what comes free for the head for a while.
+struct MakeRoom {
+  uint64_t epoch = 0;
+  ResourceSet resources;
+  template <class V> void Fields(V& v) { v(epoch, resources); }
 };
 
 }  // namespace shoal

@@ -48,10 +48,11 @@ def sanitizers(build: pathlib.Path) -> str:
     return ""
 
 
-def runtime_of(sanitizer: str) -> str:
-    """The library that a Python without sanitizers must load first."""
-    name = {"thread": "libtsan.so", "address,undefined": "libasan.so"}[sanitizer]
-    return subprocess.run(["c++", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+def preload(sanitizer: str) -> str:
+    """The libraries that a Python without sanitizers must load first: its runtime, and what that looks for (__cxa_throw)."""
+    names = [{"thread": "libtsan.so", "address,undefined": "libasan.so"}[sanitizer], "libstdc++.so"]
+    found = [subprocess.run(["c++", f"-print-file-name={name}"], capture_output=True, text=True, check=True) for name in names]
+    return " ".join(path.stdout.strip() for path in found)
 
 
 def main() -> int:
@@ -98,7 +99,7 @@ def main() -> int:
     if sanitizer:
         # Python itself keeps much until it exits; what our side leaks shows in the C++ tests.
         env["ASAN_OPTIONS"] = "detect_leaks=0"
-        env["LD_PRELOAD"] = runtime_of(sanitizer)
+        env["LD_PRELOAD"] = preload(sanitizer)
     python_passed, python_failed = run_suite("pytest", pytest, pytest_report, env)
 
     print(f"{passed + python_passed} passed, {failed + python_failed} failed")

@@ -15,6 +15,8 @@ constexpr size_t kMaxDemands = 100'000;
 // An owner without any lease here that waits longer has one of a richer owner revoked.
 constexpr Duration kStarvedAfter = 100ms;
 constexpr Duration kLookEvery = 50ms;
+// The head repeats itself every 500 ms.
+constexpr Duration kKeepForHead = 1s;
 
 }  // namespace
 
@@ -112,6 +114,10 @@ void Demands::OwnerGone(const Turn&, WorkerId owner) {
 void Demands::EraseIfDone(const Key& key) {
   auto it = demands_.find(key);
   if (it == demands_.end() || it->second.wanted > 0) return;
+  if (kept_for_ == key) {
+    kept_for_.reset();
+    changed_ = true;
+  }
   waiting_.erase(key);
   if (it->second.told > 0 || leases_.WaitingFor(OwnerOf(key), key.second) > 0) return;
   untold_.erase(key);
@@ -137,7 +143,10 @@ void Demands::OnGrantLeases(const Turn& t, const GrantLeases& message, const std
   if (why.empty() && SHOAL_BUGGIFY("raylet.refuse_grant")) why = "refused to see what happens then";
   if (why.empty()) {
     const KindPtr kind = MakeKind(message.shape.worker);
-    while (reply.granted < count && leases_.Grant(t, message.owner, message.shape, id, kind)) ++reply.granted;
+    while (reply.granted < count && leases_.Grant(t, message.owner, message.shape, id, kind)) {
+      RoomTaken(message.shape.resources);
+      ++reply.granted;
+    }
     if (reply.granted < count) why = "no room is left on this node";
   }
   if (reply.granted < message.count) reply.refused = MakeError(ErrorKind::kUnschedulable, why);
@@ -145,13 +154,28 @@ void Demands::OnGrantLeases(const Turn& t, const GrantLeases& message, const std
   Post<GrantLeasesReply>(t, Address::Head()) = reply;
 }
 
+void Demands::OnMakeRoom(const Turn& t, const MakeRoom& message) {
+  if (!RevokeFor(t, Address::Head(), message.resources)) return;
+  kept_for_head_ = message.resources;
+  kept_for_head_until_ = t.now + kKeepForHead;
+}
+
+void Demands::RoomTaken(const ResourceSet& resources) {
+  if (kept_for_head_.empty()) return;
+  for (const auto& [name, steps] : resources.amounts()) {
+    kept_for_head_.Set(name, std::max<int64_t>(kept_for_head_.Get(name) - steps, 0));
+  }
+  changed_ = true;
+}
+
 // ---- the turn's end
 
 void Demands::Settle(const Turn& t, bool may_grant) {
+  if (kept_for_head_until_ <= t.now) RoomTaken(ResourceSet(kept_for_head_));
+  if (may_grant) HelpStarving(t);
   const bool due = changed_ || seen_released_ != resources_.released() || may_grant != may_grant_;
   may_grant_ = may_grant;
   if (may_grant && due) Schedule(t);
-  if (may_grant) HelpStarving(t);
   changed_ = false;
   seen_released_ = resources_.released();
 }
@@ -184,11 +208,13 @@ void Demands::Schedule(const Turn& t) {
       continue;
     }
     const bool from_node = demand.shape.strategy.kind != StrategyKind::kPlacementGroup;
+    if (from_node && !HasRoomFor(key, demand)) continue;
     if (from_node && no_room.contains(demand.shape.resources)) continue;
     if (!leases_.Grant(t, OwnerOf(key), demand.shape, key.second, demand.kind)) {
       if (from_node) no_room.insert(demand.shape.resources);
       continue;
     }
+    if (kept_for_ == key) kept_for_.reset();
     demand.served = ++grants_;
     untold_.insert(key);
     if (Need(key, demand) > 0) order.insert(rank(key, demand));
@@ -198,18 +224,31 @@ void Demands::Schedule(const Turn& t) {
 void Demands::HelpStarving(const Turn& t) {
   if (next_look_ && t.now < *next_look_) return;
   next_look_.reset();
+  std::optional<Key> keep;
   for (const Key& key : waiting_) {
     const Demand& demand = demands_.find(key)->second;
     if (leases_.CountOf(OwnerOf(key)) > 0 || Need(key, demand) == 0) continue;
     if (demand.shape.strategy.kind == StrategyKind::kPlacementGroup || PlaceOf(demand.shape) == Place::kElsewhere) continue;
     const TimePoint starved = demand.waiting_since + kStarvedAfter;
-    if (starved <= t.now) RevokeFor(t, OwnerOf(key), demand);
+    if (starved <= t.now && RevokeFor(t, OwnerOf(key), demand.shape.resources) && (!keep || kept_for_ == key)) keep = key;
     Earliest(&next_look_, std::max(starved, t.now + kLookEvery));
   }
+  changed_ = changed_ || kept_for_ != keep;
+  kept_for_ = keep;
 }
 
-// Revokes until what is free or on its way back covers one lease; nothing if it never can.
-void Demands::RevokeFor(const Turn& t, const Address& owner, const Demand& demand) {
+bool Demands::HasRoomFor(const Key& key, const Demand& demand) const {
+  if (kept_for_ == key || (!kept_for_ && kept_for_head_.empty())) return true;
+  const ResourceSet& free = resources_.node().free();
+  for (const auto& [name, steps] : demand.shape.resources.amounts()) {
+    int64_t kept = kept_for_head_.Get(name);
+    if (kept_for_) kept += demands_.find(*kept_for_)->second.shape.resources.Get(name);
+    if (free.Get(name) < steps + kept) return false;
+  }
+  return true;
+}
+
+bool Demands::RevokeFor(const Turn& t, const Address& owner, const ResourceSet& resources) {
   ResourceSet coming = resources_.node().free();
   absl::btree_map<Address, std::vector<const Lease*>> rich;
   ResourceSet possible = coming;
@@ -223,17 +262,18 @@ void Demands::RevokeFor(const Turn& t, const Address& owner, const Demand& deman
       rich[lease.owner].push_back(&lease);
     }
   }
-  if (!possible.Contains(demand.shape.resources)) return;
-  while (!coming.Contains(demand.shape.resources)) {
+  if (!possible.Contains(resources)) return false;
+  while (!coming.Contains(resources)) {
     auto richest = std::max_element(rich.begin(), rich.end(), [](const auto& a, const auto& b) {
       return a.second.size() < b.second.size();
     });
-    if (richest == rich.end() || richest->second.empty()) return;
+    if (richest == rich.end() || richest->second.empty()) return false;
     const Lease* lease = richest->second.back();
     richest->second.pop_back();
     coming += lease->resources;
-    leases_.Revoke(t, lease->id, "others wait for their first one");
+    leases_.Revoke(t, lease->id, owner.is_head() ? "the head needs the room" : "others wait for their first one");
   }
+  return true;
 }
 
 uint32_t Demands::ForHead(const Key& key, const Demand& demand) const {
@@ -288,6 +328,7 @@ std::optional<TimePoint> Demands::NextDeadline() const {
   std::optional<TimePoint> next;
   if (head_listens_ && !untold_.empty()) next = next_tell_;
   if (may_grant_) Earliest(&next, next_look_);
+  if (!kept_for_head_.empty()) Earliest(&next, kept_for_head_until_);
   return next;
 }
 

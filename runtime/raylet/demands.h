@@ -2,7 +2,7 @@
 // to the head (SpillDemand), also by level.
 //
 // Order of service: the job, then the owner, with the fewest leases here; among equals the one served longest ago. An owner that has none and
-// waits for long has leases of the richest owner revoked.
+// waits for long has leases of the richest owner revoked, and what comes free is kept for it; likewise for what the head has to place.
 #pragma once
 
 #include <optional>
@@ -23,6 +23,9 @@ class Demands {
   void OnDemand(const Turn& t, const Address& owner, LeaseDemand&& message);
   // `refusal`: why nothing can be granted to this owner now; "" if it can.
   void OnGrantLeases(const Turn& t, const GrantLeases& message, const std::string& refusal);
+  void OnMakeRoom(const Turn& t, const MakeRoom& message);
+  // The head has placed this much here.
+  void RoomTaken(const ResourceSet& resources);
   // A lease reached its owner, or cannot.
   void Granted(const Turn& t, const Address& owner, ShapeId shape);
   void Failed(const Turn& t, const Address& owner, ShapeId shape, const ErrorInfo& error);
@@ -63,7 +66,10 @@ class Demands {
   Place PlaceOf(const Shape& shape) const;
   void Schedule(const Turn& t);
   void HelpStarving(const Turn& t);
-  void RevokeFor(const Turn& t, const Address& owner, const Demand& demand);
+  // Revokes until what is free or on its way back covers `resources`. False if that can never be.
+  bool RevokeFor(const Turn& t, const Address& owner, const ResourceSet& resources);
+  // What is free without what is kept for others.
+  bool HasRoomFor(const Key& key, const Demand& demand) const;
   void Tell(const Turn& t);
   void EraseIfDone(const Key& key);
 
@@ -83,6 +89,9 @@ class Demands {
   bool head_listens_ = false;
   TimePoint next_tell_{};
   std::optional<TimePoint> next_look_;   // for the starving
+  std::optional<Key> kept_for_;          // a starving demand: what comes free is for it
+  ResourceSet kept_for_head_;
+  TimePoint kept_for_head_until_{};
 };
 
 }  // namespace shoal::raylet

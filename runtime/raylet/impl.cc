@@ -338,6 +338,8 @@ void Raylet::Impl::OnPrepareBundles(const Turn& t, const PrepareBundles& message
   reply.request = message.request;
   if (!message.bundles.empty()) reply.group = message.bundles.front().group;
   reply.ok = live && resources_.Prepare(t.now + options_.bundle_commit_timeout, message.bundles);
+  if (!reply.ok) return;
+  for (const Bundle& bundle : message.bundles) demands_.RoomTaken(bundle.resources);
 }
 
 void Raylet::Impl::OnCommitBundles(const Turn& t, const CommitBundles& message) {
@@ -436,8 +438,14 @@ struct Raylet::Impl::Dispatch {
   void operator()(GrantLeases& m) {
     if (from.is_head()) raylet.OnGrantLeases(t, m);
   }
+  void operator()(MakeRoom& m) {
+    FromHead(m, [&] { raylet.demands_.OnMakeRoom(t, m); });
+  }
   void operator()(StartActor& m) {
-    FromHead(m, [&] { raylet.actors_.OnStart(t, std::move(m), raylet.head_.live(t.now)); });
+    FromHead(m, [&] {
+      raylet.demands_.RoomTaken(m.spec.shape.resources);
+      raylet.actors_.OnStart(t, std::move(m), raylet.head_.live(t.now));
+    });
   }
   void operator()(StopActor& m) {
     FromHead(m, [&] { raylet.actors_.OnStop(t, m); });

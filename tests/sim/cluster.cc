@@ -48,6 +48,12 @@ int64_t Cluster::LargestMachineSteps() const {
   return most;
 }
 
+int64_t Cluster::TotalSteps() const {
+  int64_t sum = 0;
+  for (uint32_t m = 1; m < machines_.size(); ++m) sum += machines_[m].cpu_steps;
+  return sum;
+}
+
 void Cluster::Start() {
   StartDaemon(0);
   for (uint32_t m = 1; m < machines_.size(); ++m) {

@@ -186,6 +186,10 @@ class Cluster {
   NodeId NodeOf(uint32_t machine) const { return machines_[machine].node; }
   int64_t CpuStepsOf(uint32_t machine) const { return machines_[machine].cpu_steps; }
   int64_t LargestMachineSteps() const;  // of CPU
+  int64_t TotalSteps() const;           // of CPU, of all machines
+  // No fault is part of this run.
+  void NothingGoesWrong() { calm_ = true; }
+  bool calm() const { return calm_; }
   std::string NameOf(uint32_t process) const;
   // Some machine where drivers may live.
   uint32_t DriverMachine(Rng& rng) const { return 1 + static_cast<uint32_t>(rng.Below(options_.protected_nodes)); }
@@ -241,6 +245,7 @@ class Cluster {
   SlotPool<Frame> frames_;
   SlotPool<std::function<void()>> callbacks_;
   uint64_t deaths_ = 0;
+  bool calm_ = false;
   int64_t last_raylet_death_ns_ = -1;
 };
 

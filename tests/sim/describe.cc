@@ -77,6 +77,7 @@ struct Words {
   std::string operator()(const GrantLeasesReply& m) const {
     return absl::StrCat(" request ", m.request.Hex(), " granted ", m.granted, " ", m.refused.message);
   }
+  std::string operator()(const MakeRoom& m) const { return absl::StrCat(" ", m.resources.ToString()); }
   std::string operator()(const CreateActor& m) const { return absl::StrCat(" actor ", m.spec.id.Hex()); }
   std::string operator()(const WatchActor& m) const { return absl::StrCat(" actor ", m.actor.Hex()); }
   std::string operator()(const KillActor& m) const { return absl::StrCat(" actor ", m.actor.Hex()); }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr char kUsage[] = R"(usage: shoal_sim_run [options]
   --seeds N | A..B    seeds 1..N of today's choice, or exactly A..B (default 100)
-  --spec NAME|FILE    mixed, quiet, kills, network, tasks, objects, actors, or a file (default mixed)
+  --spec NAME|FILE    mixed, quiet, fair, crowded, kills, network, tasks, objects, actors, or a file (default mixed)
   --bug NAME          switches a deliberate bug on (grep SHOAL_DELIBERATE_BUG for names)
   --trace SEED        runs this seed alone and prints each event
   --jobs N            processes (default: one per core)

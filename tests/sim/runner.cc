@@ -66,6 +66,7 @@ class Run {
     cluster.protected_nodes = std::max(1u, std::min(3u, cluster.nodes / 2));
     ApplyStaticFaults(faults_, &rng_, &cluster);
     cluster_ = std::make_unique<Cluster>(cluster, &shells_, &trace_);
+    if (faults_.empty()) cluster_->NothingGoesWrong();
     if (!MayLookDead(faults_)) cluster_->observer().DeathsAreTrue();
     work_until_ns_ = spec.seconds * kSecond * 6 / 10;
     injector_ = std::make_unique<FaultInjector>(cluster_.get(), faults_, rng_.Fork(), work_until_ns_);

@@ -36,6 +36,7 @@ void ExpectClean(const std::string& spec, uint64_t first, uint64_t last) {
 }
 
 TEST(Simulator, WithoutFaultsEverythingWorks) { ExpectClean("quiet", 1, 6); }
+TEST(Simulator, NobodyStarvesBehindALongQueue) { ExpectClean("fair", 1, 6); }
 TEST(Simulator, SurvivesTheDeathOfProcesses) { ExpectClean("kills", 1, 20); }
 TEST(Simulator, SurvivesABadNetwork) { ExpectClean("network", 1, 20); }
 TEST(Simulator, SurvivesEverythingAtOnce) { ExpectClean("mixed", 1, 40); }

@@ -22,6 +22,14 @@ swarm
 name quiet
 workloads fan_out chain nested cancel retry borrow large actor_state actor_order named_actors groups
 
+name fair
+workloads hog
+
+name crowded
+workloads hog fan_out nested actor_order groups
+faults kill_worker kill_raylet kill_head lossy cut small_store buggify
+swarm
+
 name kills
 workloads fan_out chain nested retry borrow large actor_state actor_order driver_death groups
 faults kill_worker kill_raylet kill_head buggify
@@ -104,7 +112,7 @@ absl::StatusOr<Spec> FindSpec(const std::string& name) {
   std::ifstream file(name);
   if (!file) {
     return absl::NotFoundError(absl::StrCat(
-        "no spec is called ", name, "; there are mixed, quiet, kills, network, tasks, objects, actors, or name a file"));
+        "no spec is called ", name, "; there are mixed, quiet, fair, crowded, kills, network, tasks, objects, actors, or name a file"));
   }
   std::ostringstream text;
   text << file.rdbuf();

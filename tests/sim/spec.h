@@ -30,7 +30,7 @@ struct Spec {
 
 // InvalidArgument for an unknown word, workload or fault.
 absl::StatusOr<Spec> ParseSpec(std::string_view text);
-// A built-in spec (mixed, quiet, kills, network, tasks, objects, actors), or a file of that name.
+// A built-in spec (mixed, quiet, fair, crowded, kills, network, tasks, objects, actors), or a file of that name.
 absl::StatusOr<Spec> FindSpec(const std::string& name);
 
 }  // namespace shoal::sim

@@ -31,6 +31,7 @@ constexpr Bug kBugs[] = {
     {"head.ignore_withdrawn_demand", "mixed"},
     {"head.leak_group", "mixed"},
     {"head.name_not_released", "mixed"},
+    {"head.no_room_for_others", "fair"},
     {"raylet.blocked_keeps_slot", "mixed"},
     {"raylet.double_grant", "mixed"},
     {"raylet.forget_death_broadcast", "mixed"},

@@ -138,7 +138,7 @@ std::unique_ptr<Workload> MakeWorkload(const std::string& name, Cluster* cluster
 
 const std::vector<std::string>& WorkloadNames() {
   static const auto& names = *new std::vector<std::string>{
-      "fan_out", "chain",       "nested",       "cancel",       "retry",  "borrow",
+      "fan_out", "hog", "chain",       "nested",       "cancel",       "retry",  "borrow",
       "large",   "actor_state", "actor_order", "named_actors", "driver_death", "groups"};
   return names;
 }

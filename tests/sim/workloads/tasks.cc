@@ -1,5 +1,6 @@
 // Workloads of plain tasks: fan-out, chains by reference, nesting, cancellation, user errors.
 #include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,75 @@ class FanOut : public Workload {
       Await(0, driver(0).RefOf(task.Return(0)), Mix(request.program.tag), Loss::kNone);
     }
   }
+};
+
+// One driver's queue keeps every machine full for a second; an actor, a group of bundles and another driver's task must not wait for
+// its end.
+class Hog : public Workload {
+ public:
+  using Workload::Workload;
+  const char* name() const override { return "hog"; }
+  int drivers() const override { return 2; }
+  void Round() override {
+    hog_left_ = 0;
+    const int64_t slots = cluster_.TotalSteps() / ResourceSet::kStepsPerUnit;
+    const int64_t count = slots * rng_.Between(20, 40);
+    for (int64_t i = 0; i < count; ++i) {
+      TaskRequest request;
+      request.program.tag = Mix(rng_.Next());
+      request.program.duration_ns = Milliseconds(80, 120);
+      const TaskId task = driver(0).Submit(request);
+      ++hog_left_;
+      Await(0, driver(0).RefOf(task.Return(0)), Mix(request.program.tag), Loss::kNone, [this](const Got&) { --hog_left_; });
+    }
+    Open();
+    driver(1).After(Milliseconds(200, 400), [this] {
+      if (alive(1)) Others();
+      Close();
+    });
+  }
+
+ private:
+  void Others() {
+    Language& lang = driver(1);
+    TaskRequest task;
+    task.program.tag = Mix(rng_.Next());
+    Await(1, lang.RefOf(lang.Submit(task).Return(0)), Mix(task.program.tag), Loss::kNone, [this](const Got&) { Arrived("a task"); });
+
+    ActorRequest request;
+    request.max_restarts = request.max_task_retries = -1;
+    request.cpus = 1;
+    const ActorId actor = lang.CreateActor(request);
+    TaskRequest call;
+    call.program.op = Op::kAppend;
+    call.program.tag = NextTag();
+    call.max_retries = -1;
+    const TaskId id = lang.Call(actor, call);
+    Await(1, lang.RefOf(id.Return(0)), call.program.tag, Loss::kNone, [this, actor](const Got&) {
+      Arrived("an actor");
+      if (!alive(1)) return;
+      driver(1).KillActor(actor);
+      driver(1).ForgetActor(actor);
+    });
+
+    PlacementGroupSpec group;
+    group.id = rng_.NewId<PlacementGroupId>();
+    group.strategy = PackStrategy::kSpread;
+    group.bundles.assign(2, ResourceSet::Of({{std::string(kCpu), 1}}));
+    Open();
+    auto created = std::make_shared<bool>(false), removed = std::make_shared<bool>(false);
+    lang.CreateGroup(group, [this, created, removed, id = group.id](const PlacementGroupUpdate& update) {
+      if (update.state == PlacementGroupStateKind::kRemoved && !std::exchange(*removed, true)) return Close();
+      if (update.state != PlacementGroupStateKind::kCreated || std::exchange(*created, true)) return;
+      Arrived("a placement group");
+      if (alive(1)) driver(1).RemoveGroup(id);
+    });
+  }
+  // While nothing else goes wrong, long before the queue is empty.
+  void Arrived(const char* what) {
+    if (cluster_.calm() && hog_left_ == 0) Fail("nobody_starves", absl::StrCat(what, " waited until another queue was empty"));
+  }
+  int64_t hog_left_ = 0;
 };
 
 // Each task takes the result of the one before; intermediate references are let go at once.
@@ -170,6 +240,7 @@ class Retry : public Workload {
 }  // namespace
 
 std::unique_ptr<Workload> MakeTaskWorkload(const std::string& name, Cluster* cluster, Rng rng) {
+  if (name == "hog") return std::make_unique<Hog>(cluster, rng);
   if (name == "fan_out") return std::make_unique<FanOut>(cluster, rng);
   if (name == "chain") return std::make_unique<Chain>(cluster, rng);
   if (name == "nested") return std::make_unique<Nested>(cluster, rng);
