@@ -18,6 +18,11 @@ namespace shoal {
 inline constexpr uint32_t kProtocolVersion = 1;
 // Results and arguments up to this size travel inside messages; larger ones live in the object store.
 inline constexpr uint64_t kInlineLimitBytes = 100 * 1024;
+// Inline values that ride in one message together, at most; what goes beyond is fetched or stored by itself, so that no message comes near
+// the limit of a link (16 MiB).
+inline constexpr uint64_t kInlineTotalBytes = 1024 * 1024;
+// References inside one value, at most: whoever receives it is told of each.
+inline constexpr size_t kMostContained = 100'000;
 
 using StringMap = std::vector<std::pair<std::string, std::string>>;  // sorted by key
 

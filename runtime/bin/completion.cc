@@ -20,7 +20,7 @@ std::string Bash(const std::vector<Command>& commands) {
   for (const Command& command : commands) {
     if (command.hidden) continue;
     absl::StrAppend(&names, names.empty() ? "" : " ", FirstWord(command.name));
-    const std::string more = command.name == "list" ? " nodes actors tasks objects workers jobs leases placement-groups"
+    const std::string more = command.name == "list" ? " nodes actors tasks objects workers jobs leases placement-groups demands events"
                              : command.name == "completion"    ? " bash zsh"
                              : command.name == "token create" ? " create"
                                                                : "";

@@ -1,8 +1,10 @@
 // Commands that ask a runtime and print the answer: status, list, why, token create.
+#include <algorithm>
 #include <cstdio>
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/bin/admin_client.h"
@@ -201,6 +203,18 @@ int Status(const Options& options) {
   return kOk;
 }
 
+// Those in which a column begins with `id`.
+Json Naming(const Json& rows, const std::string& id) {
+  Json found = Json::Array();
+  for (const Json& row : rows.items()) {
+    const bool names = std::any_of(row.members().begin(), row.members().end(), [&](const auto& member) {
+      return member.second.kind() == Json::Kind::kString && absl::StartsWith(member.second.text(), id);
+    });
+    if (names) found.Append(row);
+  }
+  return found;
+}
+
 int List(const Options& options) {
   std::vector<std::string> names;
   for (const Table& table : Tables()) names.emplace_back(table.name);
@@ -218,9 +232,10 @@ int List(const Options& options) {
   absl::StatusOr<AdminClient> client = AdminClient::Connect(RuntimeDirectoryOf(options));
   if (!client.ok()) return Complain(client.status());
   const std::string argument = options.positional().size() > 1 ? options.positional()[1] : "";
-  const absl::StatusOr<Json> rows =
+  absl::StatusOr<Json> rows =
       found->of_raylets ? ListAtRaylets(&*client, found->kind, argument) : client->List(Address::Head(), found->kind, argument);
   if (!rows.ok()) return Complain(rows.status());
+  if (!argument.empty()) rows = Naming(*rows, argument);
   if (options.Has("json")) {
     std::printf("%s\n", rows->ToString().c_str());
   } else if (rows->items().empty()) {

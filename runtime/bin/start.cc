@@ -73,6 +73,10 @@ absl::StatusOr<std::vector<std::string>> NannyWords(const Options& options, cons
   for (const char* name : {"head", "no-raylet", "foreground"}) {
     if (options.Has(name)) words.push_back(absl::StrCat("--", name));
   }
+  if (const std::string told = options.Get("advertise"); !told.empty() && !io::IsNumericAddress(told)) {
+    return absl::InvalidArgumentError(absl::StrCat("--advertise takes an IP address, not the name ", told,
+                                                   ": others connect to it as it is"));
+  }
   for (const char* name : {"address", "advertise", "bulk-port"}) {
     if (options.Has(name)) words.insert(words.end(), {absl::StrCat("--", name), options.Get(name)});
   }
@@ -179,7 +183,10 @@ int Stop(const Options& options) {
   if (poll(&ended, 1, static_cast<int>(kStopPatience.count() / 1'000'000)) <= 0) {
     // Its children see the end of their life pipes and go, too.
     syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
-    poll(&ended, 1, 1000);
+    if (poll(&ended, 1, 1000) <= 0) {
+      return Complain(absl::DeadlineExceededError(absl::StrCat("process ", *nanny, " does not end although it was killed: see what it "
+                                                               "waits for in /proc/", *nanny, "/stack")));
+    }
   }
   std::printf(options.Has("json") ? "{\"stopped\":true}\n" : "stopped\n");
   return kOk;

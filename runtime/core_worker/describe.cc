@@ -6,31 +6,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/json.h"
 
 namespace shoal::core_worker {
 namespace {
-
-std::string Quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      absl::StrAppend(&out, "\\u", absl::Hex(static_cast<int>(c), absl::kZeroPad4));
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-  return out;
-}
 
 using Row = std::vector<std::pair<const char*, std::string>>;
 
 std::string ToJson(const Row& row) {
   return absl::StrCat("{", absl::StrJoin(row, ",", [](std::string* out, const auto& field) {
-                        absl::StrAppend(out, Quoted(field.first), ":", field.second);
+                        absl::StrAppend(out, JsonQuote(field.first), ":", field.second);
                       }), "}");
 }
 
@@ -74,25 +59,25 @@ const char* ValueName(ValueKind kind) {
 }
 
 Row TaskRow(const TaskSpec& spec, const char* state) {
-  return {{"task_id", Quoted(spec.id.Hex())},
-          {"name", Quoted(spec.name)},
-          {"kind", Quoted(KindName(spec.kind))},
-          {"state", Quoted(state)},
+  return {{"task_id", JsonQuote(spec.id.Hex())},
+          {"name", JsonQuote(spec.name)},
+          {"kind", JsonQuote(KindName(spec.kind))},
+          {"state", JsonQuote(state)},
           {"attempt", absl::StrCat(spec.attempt)},
-          {"job_id", Quoted(spec.job.Hex())},
-          {"actor_id", Quoted(spec.actor ? spec.actor.Hex() : "")},
-          {"parent_task_id", Quoted(spec.parent ? spec.parent.Hex() : "")}};
+          {"job_id", JsonQuote(spec.job.Hex())},
+          {"actor_id", JsonQuote(spec.actor ? spec.actor.Hex() : "")},
+          {"parent_task_id", JsonQuote(spec.parent ? spec.parent.Hex() : "")}};
 }
 
 Row ObjectRow(const ObjectEntry* entry) {
   const ObjectValue& value = entry->value;
   const uint64_t size = value.kind == ValueKind::kInline ? value.data.size() : value.size;
   std::vector<std::string> nodes;
-  for (NodeId node : value.locations) nodes.push_back(Quoted(node.Hex()));
+  for (NodeId node : value.locations) nodes.push_back(JsonQuote(node.Hex()));
   const size_t borrowers = entry->extra == nullptr ? 0 : entry->extra->borrowers.size();
-  return {{"object_id", Quoted(entry->id().Hex())},
-          {"owner", Quoted(entry->ref.owner().ToString())},
-          {"state", Quoted(ValueName(value.kind))},
+  return {{"object_id", JsonQuote(entry->id().Hex())},
+          {"owner", JsonQuote(entry->ref.owner().ToString())},
+          {"state", JsonQuote(ValueName(value.kind))},
           {"size", absl::StrCat(size)},
           {"nodes", absl::StrCat("[", absl::StrJoin(nodes, ","), "]")},
           {"local_references", absl::StrCat(entry->local_refs)},
@@ -112,13 +97,13 @@ std::string DescribeTasks(const References& references, const Executor& executor
     last = task;
     if (rows.size() >= limit) break;
     Row row = TaskRow(task->spec, StateName(task->state));
-    if (task->lease != nullptr) row.push_back({"worker", Quoted(task->lease->worker.ToString())});
+    if (task->lease != nullptr) row.push_back({"worker", JsonQuote(task->lease->worker.ToString())});
     rows.push_back(ToJson(row));
   }
   for (const TaskHere* task : executor.Sorted()) {
     if (rows.size() >= limit) break;
     Row row = TaskRow(task->spec, StateName(task->state));
-    row.push_back({"caller", Quoted(task->caller.ToString())});
+    row.push_back({"caller", JsonQuote(task->caller.ToString())});
     rows.push_back(ToJson(row));
   }
   return absl::StrJoin(rows, ",");

@@ -120,16 +120,21 @@ void TaskTable::ValueKnown(ObjectEntry* entry) {
 
 TaskTable::Readiness TaskTable::PrepareRefs(const Turn& t, SubmittedTask* task) {
   const ObjectEntry* failed = nullptr;
+  uint64_t inline_bytes = 0;
   for (ArgRef& arg : task->spec.refs) {
-    if (arg.value.kind == ValueKind::kInline) continue;  // copied for an earlier attempt
+    if (arg.value.kind == ValueKind::kInline) {  // copied for an earlier attempt
+      inline_bytes += arg.value.data.size();
+      continue;
+    }
     ObjectEntry* entry = references_.FindOrCreate(arg.ref);
     if (!entry->known()) {
       WaitFor(t, task, entry);
     } else if (entry->value.kind == ValueKind::kError) {
       failed = entry;
-    } else {
+    } else if (entry->value.kind != ValueKind::kInline || inline_bytes + entry->value.data.size() <= kInlineTotalBytes) {
       arg.value = entry->value;
-    }
+      if (arg.value.kind == ValueKind::kInline) inline_bytes += arg.value.data.size();
+    }  // else the worker asks for it
   }
   if (failed != nullptr) {
     StopWaiting(task);

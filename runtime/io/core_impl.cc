@@ -1,5 +1,6 @@
 #include "runtime/io/core_impl.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -11,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/io/clock.h"
+#include "runtime/io/event_loop.h"
 #include "schema/codec.h"
 
 namespace shoal::io {
@@ -114,8 +116,23 @@ absl::Status CoreProcess::Impl::Start() {
 }
 
 void CoreProcess::Impl::SendFrame(const LocalFrame& frame, std::initializer_list<int> fds) {
-  const absl::Status status = socket_.Send(frame, absl::MakeConstSpan(fds.begin(), fds.size()));
+  absl::Status status = socket_.Send(frame, absl::MakeConstSpan(fds.begin(), fds.size()));
+  // The raylet is behind: whoever has so much to say waits. It never waits for us, so it gets on.
+  while (absl::IsResourceExhausted(status) && socket_.unsent_bytes() > 0) {
+    pollfd writable{.fd = socket_.fd(), .events = POLLOUT, .revents = 0};
+    poll(&writable, 1, -1);
+    socket_.FlushWrites();
+    status = socket_.Send(frame, absl::MakeConstSpan(fds.begin(), fds.size()));
+  }
   if (!status.ok()) OnLost(std::string(status.message()));
+}
+
+void CoreProcess::Impl::FlushSocket() {
+  const bool waits = socket_.FlushWrites();
+  if (waits == awaits_writable_) return;
+  awaits_writable_ = waits;
+  epoll_event event{.events = waits ? EPOLLIN | EPOLLOUT : EPOLLIN, .data = {.fd = socket_.fd()}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, socket_.fd(), &event);
 }
 
 void CoreProcess::Impl::SendTo(const Address& to, const Message& message) {
@@ -209,7 +226,11 @@ void CoreProcess::Impl::ForLanguage(Message&& message) {
   } else if (auto* state = std::get_if<ListStateReply>(&message)) {
     keep(state->request);
   } else if (auto* created = std::get_if<ObjectCreated>(&message)) {
-    keep(created->request);
+    if (abandoned_blocks_.erase(created->request) == 0) {
+      keep(created->request);
+    } else if (!created->error) {
+      SendTo(Address::Raylet(identity_.node), AbortObject{created->offset});
+    }
   } else if (auto* lease = std::get_if<AssignLease>(&message)) {
     assignment_ = std::move(*lease);
     assignment_version_.fetch_add(1, std::memory_order_release);
@@ -355,19 +376,14 @@ void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, con
     if (links_->Flush()) deadline = std::min(deadline.value_or(Now() + kRetryFullRing), Now() + kRetryFullRing);
     links_->RingDoorbells();
   }
-  timespec timeout{};
-  if (deadline) {
-    const int64_t ns = std::max<int64_t>((*deadline - Now()).count(), 0);
-    timeout = {ns / 1'000'000'000, ns % 1'000'000'000};
-  }
-  socket_.FlushWrites();
+  FlushSocket();
   if (watching_ && !watched_readable_) ArmWatch();
   poller_sleeps_ = true;
   sleeps_until_ = deadline;
   const bool in_background = &poll == &background_epoll_;
   lock.unlock();
   epoll_event events[4];
-  const int count = epoll_pwait2(poll.get(), events, 4, deadline ? &timeout : nullptr, nullptr);
+  const int count = WaitEpoll(poll.get(), events, 4, deadline);
   lock.lock();
   uint64_t value;
   for (int i = 0; i < count; ++i) {
@@ -450,7 +466,11 @@ absl::StatusOr<uint64_t> CoreProcess::Impl::CreateBlock(Lock& lock, uint64_t siz
   const RequestId request = NewRequest();
   SendTo(Address::Raylet(identity_.node), CreateObject{request, size});
   absl::StatusOr<ObjectCreated> created = AwaitReply<ObjectCreated>(lock, request, std::nullopt);
-  if (!created.ok()) return created.status();
+  if (!created.ok()) {
+    open_requests_.erase(request);
+    abandoned_blocks_.insert(request);
+    return created.status();
+  }
   if (created->error) return absl::ResourceExhaustedError(created->error.message);
   const absl::Status backed = arena_->EnsureBacked(created->offset, size);
   if (!backed.ok()) {

@@ -103,6 +103,7 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   AssignLease assignment_;
   std::atomic<uint64_t> assignment_version_ = 0;  // written with the mutex held
   absl::flat_hash_set<RequestId> open_requests_;  // whose reply somebody waits for
+  absl::flat_hash_set<RequestId> abandoned_blocks_;  // asked for, and not wanted any more
   absl::flat_hash_map<RequestId, Message> replies_;
   absl::flat_hash_map<PlacementGroupId, PlacementGroupUpdate> groups_;
   absl::flat_hash_map<PlacementGroupId, PlacementGroupSpec> unanswered_groups_;  // the head has said nothing of them yet
@@ -118,6 +119,7 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   bool stopping_ = false;
   bool polling_ = false;     // some thread is the poller
   bool background_polls_ = false;
+  bool awaits_writable_ = false;  // epoll_ watches socket_ for that, too
   bool background_sleeps_ = false;  // deeply: only a notify wakes it
   bool poller_sleeps_ = false;
   std::optional<TimePoint> sleeps_until_;  // while poller_sleeps_; nullopt: for ever
@@ -144,6 +146,8 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   void Deliver(const Address& from, Message&& message);
   void OnFrame(LocalFrame&& frame, std::vector<UniqueFd> fds);
   void ReadSocket();
+  // Has epoll_ tell when more can be written, as long as something waits to be.
+  void FlushSocket();
   void OnLost(const std::string& reason);
   void Background();
   // Sleeps in epoll without the mutex until input, `deadline`, or the machine's own deadline.

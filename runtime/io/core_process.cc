@@ -40,6 +40,16 @@ absl::StatusOr<std::unique_ptr<CoreProcess>> CoreProcess::Connect(CoreProcessOpt
   return std::unique_ptr<CoreProcess>(new CoreProcess(std::move(impl)));
 }
 
+namespace {
+
+absl::Status CheckContained(const NewValue& value) {
+  if (value.contained.size() <= kMostContained) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("a value holds ", value.contained.size(), " references, ", kMostContained,
+                                                 " at most: put them into several lists"));
+}
+
+}  // namespace
+
 CoreProcess::CoreProcess(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 CoreProcess::~CoreProcess() { impl_->Stop(); }
@@ -49,6 +59,7 @@ JobId CoreProcess::job() const { return impl_->identity_.job; }
 const std::string& CoreProcess::ns() const { return impl_->identity_.ns; }
 
 absl::StatusOr<ObjectRefInfo> CoreProcess::Put(NewValue value) {
+  if (absl::Status status = CheckContained(value); !status.ok()) return status;
   Impl::Lock lock(impl_->mutex_, std::defer_lock);
   ObjectRefInfo ref;
   if (value.size <= kInlineLimitBytes) {
@@ -374,22 +385,31 @@ void CoreProcess::FinishTask(const TaskSpec& spec, std::vector<NewValue> results
   Impl::Lock lock(impl_->mutex_, std::defer_lock);
   std::vector<ObjectValue> values(results.size());
   std::vector<uint64_t> offsets;
+  uint64_t inline_bytes = 0;
   for (size_t i = 0; i < results.size(); ++i) {
     NewValue& result = results[i];
     ObjectValue& value = values[i];
+    if (absl::Status status = CheckContained(result); !status.ok() && !result.error) {
+      value.kind = ValueKind::kError;
+      value.error = {ErrorKind::kInvalidArgument, std::string(status.message()), Payload()};
+      continue;
+    }
     value.contained = std::move(result.contained);
     if (result.error) {
       value.kind = ValueKind::kError;
       value.error = std::move(result.error);
       continue;
     }
-    if (result.size <= kInlineLimitBytes) {
+    if (result.size <= kInlineLimitBytes && inline_bytes + result.size <= kInlineTotalBytes) {
+      inline_bytes += result.size;
       value.kind = ValueKind::kInline;
       value.data = Payload::Allocate(result.size, result.fill);
       continue;
     }
     lock.lock();
-    absl::StatusOr<uint64_t> offset = impl_->CreateBlock(lock, result.size);
+    absl::StatusOr<uint64_t> offset = absl::CancelledError();
+    // An interrupt is for some task that runs here, not for the results of this one.
+    while (absl::IsCancelled(offset.status())) offset = impl_->CreateBlock(lock, result.size);
     lock.unlock();
     if (!offset.ok()) {
       value.kind = ValueKind::kError;

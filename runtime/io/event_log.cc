@@ -1,6 +1,7 @@
 #include "runtime/io/event_log.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 
@@ -16,7 +17,11 @@ void EventLog::Add(const std::vector<ClusterEvent>& events) {
     bytes_ = 0;
     std::rename(file_.c_str(), (file_ + ".1").c_str());
   }
-  if (!fd_.valid()) fd_ = UniqueFd(open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd_.valid()) {
+    fd_ = UniqueFd(open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+    struct stat info;
+    if (fd_.valid() && fstat(fd_.get(), &info) == 0) bytes_ = static_cast<size_t>(info.st_size);  // of a process before this one
+  }
   std::string text;
   const int64_t now_ms = WallClockNs() / 1'000'000;
   for (const ClusterEvent& event : events) {

@@ -163,18 +163,21 @@ void EventLoop::RunPosted() {
   }
 }
 
-int EventLoop::Wait(epoll_event* events, int count, std::optional<TimePoint> until) {
+int WaitEpoll(int epoll, epoll_event* events, int count, std::optional<TimePoint> until) {
   timespec timeout{};
   int64_t ns = 0;
   if (until) {
     ns = std::max<int64_t>((*until - MonotonicNow()).count(), 0);
     timeout = {ns / 1'000'000'000, ns % 1'000'000'000};
   }
-  int ready = epoll_pwait2(epoll_.get(), events, count, until ? &timeout : nullptr, nullptr);
-  if (ready < 0 && errno == ENOSYS) {  // before Linux 5.11: whole milliseconds, rounded up
-    const int64_t ms = std::min<int64_t>((ns + 999'999) / 1'000'000, 60'000);
-    ready = epoll_wait(epoll_.get(), events, count, until ? static_cast<int>(ms) : -1);
-  }
+  const int ready = epoll_pwait2(epoll, events, count, until ? &timeout : nullptr, nullptr);
+  if (ready >= 0 || errno != ENOSYS) return ready;
+  const int64_t ms = std::min<int64_t>((ns + 999'999) / 1'000'000, 60'000);
+  return epoll_wait(epoll, events, count, until ? static_cast<int>(ms) : -1);
+}
+
+int EventLoop::Wait(epoll_event* events, int count, std::optional<TimePoint> until) {
+  const int ready = WaitEpoll(epoll_.get(), events, count, until);
   SHOAL_CHECK(ready >= 0 || errno == EINTR) << "epoll: " << std::strerror(errno);
   return std::max(ready, 0);
 }

@@ -32,6 +32,9 @@ struct epoll_event;
 
 namespace shoal::io {
 
+// epoll_pwait2, or on Linux before 5.11 epoll_wait in whole milliseconds, rounded up. nullopt: for ever.
+int WaitEpoll(int epoll, epoll_event* events, int count, std::optional<TimePoint> until);
+
 // Given to WatchProcess's callback for a process whose status is not ours to know (not a child).
 // Never a value of waitpid.
 inline constexpr int kUnknownExitStatus = -1;

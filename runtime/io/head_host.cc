@@ -21,7 +21,7 @@ int64_t UnixSeconds() { return WallClockNs() / 1'000'000'000; }
 HeadHost::HeadHost(HeadHostOptions options, DaemonLoop* loop)
     : options_(std::move(options)),
       loop_(loop),
-      events_(options_.keep_events ? options_.runtime_dir + "/logs/events.jsonl" : "") {}
+      events_(options_.keep_events ? options_.runtime_dir + "/logs/events-head.jsonl" : "") {}
 
 HeadHost::~HeadHost() = default;
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/json.h"
 
 namespace shoal::io {
 namespace {
@@ -28,27 +29,6 @@ void AppendUtf8(uint32_t code, std::string* to) {
     to->push_back(static_cast<char>(0x80 | ((code >> 6) & 0x3f)));
     to->push_back(static_cast<char>(0x80 | (code & 0x3f)));
   }
-}
-
-void WriteString(const std::string& text, std::string* to) {
-  to->push_back('"');
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      to->push_back('\\');
-      to->push_back(c);
-    } else if (c == '\n') {
-      to->append("\\n");
-    } else if (c == '\t') {
-      to->append("\\t");
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      char escaped[8];
-      std::snprintf(escaped, sizeof(escaped), "\\u%04x", static_cast<unsigned>(c));
-      to->append(escaped);
-    } else {
-      to->push_back(c);
-    }
-  }
-  to->push_back('"');
 }
 
 // Recursive descent over the text; `at_` is the next byte.
@@ -261,7 +241,7 @@ void Json::Write(std::string* to) const {
       }
       return;
     case Kind::kString:
-      WriteString(text_, to);
+      to->append(JsonQuote(text_));
       return;
     case Kind::kArray:
       to->push_back('[');
@@ -275,7 +255,7 @@ void Json::Write(std::string* to) const {
       to->push_back('{');
       for (size_t i = 0; i < members_.size(); ++i) {
         if (i > 0) to->push_back(',');
-        WriteString(members_[i].first, to);
+        to->append(JsonQuote(members_[i].first));
         to->push_back(':');
         members_[i].second.Write(to);
       }

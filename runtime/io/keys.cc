@@ -169,10 +169,11 @@ absl::StatusOr<JoinToken> JoinToken::Parse(const std::string& text) {
   return token;
 }
 
-bulk::BulkKey SharedBulkKey(const KeyPair& own, const std::string& peer_public_key) {
+absl::StatusOr<bulk::BulkKey> SharedBulkKey(const KeyPair& own, const std::string& peer_public_key) {
   SHOAL_CHECK(sodium_init() >= 0);
   RawKey secret, peer;
-  SHOAL_CHECK(DecodeKey(own.secret_key, &secret) && DecodeKey(peer_public_key, &peer)) << "keys are Z85 of 32 bytes";
+  SHOAL_CHECK(DecodeKey(own.secret_key, &secret));
+  if (!DecodeKey(peer_public_key, &peer)) return absl::InvalidArgumentError("a public key is the Z85 text of 32 bytes");
   bulk::BulkKey key;
   // Fails only for a public key of small order, which no honest node has: then nobody can guess what is used instead.
   if (crypto_box_beforenm(key.secret.data(), peer.data(), secret.data()) != 0) {

@@ -36,6 +36,6 @@ struct JoinToken {
 
 // The secret of the bulk channel between two nodes, the same from both ends: X25519 of their CURVE keys
 // (crypto_box_beforenm).
-bulk::BulkKey SharedBulkKey(const KeyPair& own, const std::string& peer_public_key);
+absl::StatusOr<bulk::BulkKey> SharedBulkKey(const KeyPair& own, const std::string& peer_public_key);
 
 }  // namespace shoal::io

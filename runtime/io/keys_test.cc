@@ -124,12 +124,13 @@ TEST(JoinToken, ADamagedOneIsRefusedWhateverIsDamaged) {
 
 TEST(SharedBulkKey, IsTheSameFromBothEndsAndForNobodyElse) {
   const KeyPair a = KeyPair::Draw(), b = KeyPair::Draw(), c = KeyPair::Draw();
-  const bulk::BulkKey ab = SharedBulkKey(a, b.public_key), ba = SharedBulkKey(b, a.public_key);
+  const bulk::BulkKey ab = *SharedBulkKey(a, b.public_key), ba = *SharedBulkKey(b, a.public_key);
   EXPECT_EQ(ab.id, ba.id);
   EXPECT_EQ(ab.secret, ba.secret);
-  EXPECT_NE(SharedBulkKey(a, c.public_key).secret, ab.secret);
-  EXPECT_NE(SharedBulkKey(a, c.public_key).id, ab.id);
-  EXPECT_NE(SharedBulkKey(c, b.public_key).secret, ab.secret);
+  EXPECT_NE(SharedBulkKey(a, c.public_key)->secret, ab.secret);
+  EXPECT_NE(SharedBulkKey(a, c.public_key)->id, ab.id);
+  EXPECT_NE(SharedBulkKey(c, b.public_key)->secret, ab.secret);
+  EXPECT_EQ(SharedBulkKey(a, "no key").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

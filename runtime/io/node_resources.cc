@@ -1,5 +1,6 @@
 #include "runtime/io/node_resources.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <netdb.h>
 #include <sched.h>
@@ -128,6 +129,11 @@ absl::StatusOr<std::string> LocalAddressTowards(const std::string& host, uint16_
     return absl::UnavailableError(absl::StrCat("there is no route to ", host, ": ", std::strerror(route_error)));
   }
   return std::string(text);
+}
+
+bool IsNumericAddress(const std::string& host) {
+  in6_addr address;  // room for either
+  return inet_pton(AF_INET, host.c_str(), &address) == 1 || inet_pton(AF_INET6, host.c_str(), &address) == 1;
 }
 
 absl::StatusOr<HostPort> ParseHostPort(const std::string& text) {

@@ -32,6 +32,8 @@ struct HostPort {
   uint16_t port = 0;
 };
 absl::StatusOr<HostPort> ParseHostPort(const std::string& text);
+// IPv4 or IPv6, no name.
+bool IsNumericAddress(const std::string& host);
 
 namespace internal {
 // The CPUs that a cgroup quota leaves: "max 100000" or "50000 100000" (version 2), or quota and period of version 1; 0: no limit.

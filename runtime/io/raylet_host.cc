@@ -27,7 +27,7 @@ RayletHost::RayletHost(RayletHostOptions options, DaemonLoop* loop)
     : options_(std::move(options)),
       loop_(loop),
       socket_path_(options_.runtime_dir + "/raylet.sock"),
-      events_(options_.keep_events ? options_.runtime_dir + "/logs/events.jsonl" : "") {}
+      events_(options_.keep_events ? options_.runtime_dir + "/logs/events-raylet.jsonl" : "") {}
 
 RayletHost::~RayletHost() = default;
 

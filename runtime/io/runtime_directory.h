@@ -6,7 +6,7 @@
 //   cluster.db                   what the head must remember
 //   state.json                   who runs, for the command line
 //   lock                         flock(2); holds the nanny's process id
-//   logs/                        head.log raylet.log nanny.log zygote.log events.jsonl worker-ID.{out,err}
+//   logs/                        head.log raylet.log nanny.log zygote.log events-{head,raylet}.jsonl worker-ID.{out,err}
 #pragma once
 
 #include <optional>

@@ -48,10 +48,12 @@ void Transfers::SetPeers(const std::vector<NodeInfo>& nodes) {
       before.erase(known);
       continue;
     }
+    const absl::StatusOr<bulk::BulkKey> key = SharedBulkKey(options_.keys, node.public_key);
+    if (!key.ok()) continue;  // whatever calls itself a node: no transfers
     PeerNode& peer = peers_[node.id];
     peer.public_key = node.public_key;
     peer.endpoint = node.bulk_endpoint;
-    peer.key = SharedBulkKey(options_.keys, node.public_key);
+    peer.key = *key;
     if (server_ != nullptr) server_->AddKey(peer.key);
   }
   for (const auto& [node, peer] : before) Forget(peer);

@@ -4,9 +4,11 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "base/json.h"
 #include "base/buggify.h"
 #include "base/check.h"
 #include "runtime/raylet/policy.h"
+#include "schema/labels.h"
 
 namespace shoal::raylet {
 namespace {
@@ -353,8 +355,8 @@ std::string Demands::Explain(TimePoint now, uint32_t limit) const {
     const int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - demand.waiting_since).count();
     absl::StrAppend(&rows, count > 1 ? "," : "", "{\"owner\":\"", key.first.Hex(), "\",\"job\":\"",
                     demand.shape.job.Hex(), "\",\"shape\":\"", key.second.Hex(), "\",\"needs\":",
-                    Quoted(demand.shape.resources.ToString()), ",\"missing\":", Need(key, demand),
-                    ",\"waiting_ms\":", ms, ",\"reason\":", Quoted(reason), "}");
+                    JsonQuote(demand.shape.resources.ToString()), ",\"missing\":", Need(key, demand),
+                    ",\"waiting_ms\":", ms, ",\"reason\":", JsonQuote(reason), "}");
   }
   return rows + "]";
 }

@@ -323,7 +323,7 @@ TEST(Spill, StrategyAndLabelsDecideWhoGrants) {
   EXPECT_TRUE(granted_here(shape));
   shape.labels = {{"disk", "!ssd"}};
   EXPECT_FALSE(granted_here(shape));
-  shape.labels = {{"disk", "in(hdd,ssd)"}};
+  shape.labels = {{"disk", "in(hdd, ssd)"}};
   EXPECT_TRUE(granted_here(shape));
   shape.labels = {{"gpu", "!in(a,b)"}};
   EXPECT_TRUE(granted_here(shape));

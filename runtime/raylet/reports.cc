@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/json.h"
 #include "base/buggify.h"
 #include "runtime/raylet/policy.h"
 
@@ -155,7 +156,7 @@ std::string StateTables::Workers(uint32_t limit) const {
     absl::StrAppend(&rows, count > 1 ? "," : "", "{\"worker\":\"", id.Hex(), "\",\"node\":\"",
                     parts_.options->info.id.Hex(), "\",\"job\":\"", worker->job.Hex(), "\",\"pid\":", worker->pid,
                     ",\"state\":\"", Name(worker->state), "\",\"blocked\":", worker->blocked ? "true" : "false",
-                    ",\"holds\":", Quoted(worker->held.allocation.amounts.ToString()), "}");
+                    ",\"holds\":", JsonQuote(worker->held.allocation.amounts.ToString()), "}");
   }
   return rows + "]";
 }
@@ -168,15 +169,15 @@ std::string StateTables::LeaseRows(uint32_t limit) const {
     absl::StrAppend(&rows, count > 1 ? "," : "", "{\"lease\":\"", id.Hex(), "\",\"node\":\"",
                     parts_.options->info.id.Hex(), "\",\"state\":\"", Name(lease.state), "\",\"owner\":\"",
                     lease.owner.worker.Hex(), "\",\"job\":\"", lease.job.Hex(), "\",\"worker\":\"", lease.worker.Hex(),
-                    "\",\"resources\":", Quoted(lease.resources.ToString()), "}");
+                    "\",\"resources\":", JsonQuote(lease.resources.ToString()), "}");
   }
   return rows + "]";
 }
 
 std::string StateTables::ResourceRows() const {
   const ResourcePool& node = parts_.resources->node();
-  return absl::StrCat("[{\"node\":\"", parts_.options->info.id.Hex(), "\",\"total\":", Quoted(node.total().ToString()),
-                      ",\"free\":", Quoted(node.free().ToString()), "}]");
+  return absl::StrCat("[{\"node\":\"", parts_.options->info.id.Hex(), "\",\"total\":", JsonQuote(node.total().ToString()),
+                      ",\"free\":", JsonQuote(node.free().ToString()), "}]");
 }
 
 std::string DescribeRemains(const Parts& parts) {

@@ -99,7 +99,7 @@ class ActorMethod {
     submission.spec.name = std::string(internal::NameOf<M>());
     submission.spec.function = internal::FunctionIdOf(internal::NameOf<M>());
     submission.spec.parent = internal::CurrentTask();
-    internal::AddArguments<typename internal::Signature<decltype(M)>::Parameters>(&submission.spec, arguments...);
+    const internal::HeldReferences held = internal::AddArguments<typename internal::Signature<decltype(M)>::Parameters>(&submission.spec, arguments...);
     io::CoreProcess& core = internal::Core();
     const TaskId task = core.SubmitActorCall(actor_, std::move(submission));
     return ObjectRef<Result>::Own({task.Return(0), core.self().node});
@@ -160,7 +160,7 @@ class Actor {
     ActorSpec spec = internal::SpecOf(options_);
     spec.creation.name = std::string(internal::NameOf<F>());
     spec.creation.function = internal::FunctionIdOf(internal::NameOf<F>());
-    internal::AddArguments<typename internal::Signature<decltype(F)>::Parameters>(&spec.creation, arguments...);
+    const internal::HeldReferences held = internal::AddArguments<typename internal::Signature<decltype(F)>::Parameters>(&spec.creation, arguments...);
     return Create(std::move(spec));
   }
 

@@ -46,9 +46,13 @@ std::string JsonString(const std::string& json, const std::string& key) {
   const size_t name = json.find(absl::StrCat("\"", key, "\""));
   if (name == std::string::npos) return "";
   const size_t open = json.find('"', json.find(':', name));
-  const size_t close = json.find('"', open + 1);
-  if (open == std::string::npos || close == std::string::npos) return "";
-  return json.substr(open + 1, close - open - 1);
+  if (open == std::string::npos) return "";
+  std::string text;
+  for (size_t i = open + 1; i < json.size() && json[i] != '"'; ++i) {
+    if (json[i] == '\\' && i + 1 < json.size()) ++i;  // a quote or a backslash; its errors hold no other escapes
+    text += json[i];
+  }
+  return text;
 }
 
 }  // namespace
@@ -90,6 +94,8 @@ absl::StatusOr<std::unique_ptr<LocalRuntime>> LocalRuntime::Start(std::string bi
   if (pid < 0 || socket.empty()) {
     close(life[1]);
     if (pid > 0) waitpid(pid, nullptr, 0);
+    const std::string error = JsonString(line, "error");
+    if (!error.empty()) return absl::UnavailableError(absl::StrCat("the runtime did not start: ", error));
     return absl::UnavailableError(absl::StrCat(*program, " did not start a runtime; run `", *program,
                                                " start --head --foreground` to see why"));
   }

@@ -88,9 +88,8 @@ std::vector<T> Get(const std::vector<ObjectRef<T>>& refs, std::optional<Duration
   values.reserve(refs.size());
   for (size_t i = 0; i < fetched.size(); ++i) {
     if (fetched[i].error) internal::Throw(fetched[i].error);
-    internal::reference_scope.outer = infos[i].id;
+    internal::WithReferenceScope scope({.outer = infos[i].id});
     values.push_back(Decoded<T>(std::move(fetched[i])));
-    internal::reference_scope.outer.reset();
   }
   return values;
 }

@@ -169,12 +169,20 @@ class Worker {
 
 }  // namespace
 
+// Two that print alike, such as the same name in two anonymous namespaces, could not be told apart by a worker.
+bool OneOfItsName(bool added, std::string_view name) {
+  if (added) return true;
+  std::fprintf(stderr, "shoal: two functions or classes of this program are called %.*s: rename one, or move it into a named namespace\n",
+               static_cast<int>(name.size()), name.data());
+  std::abort();
+}
+
 bool RegisterInvoker(std::string_view name, Invoker invoker) {
-  return TheRegistry().invokers.emplace(FunctionIdOf(name).value, std::move(invoker)).second;
+  return OneOfItsName(TheRegistry().invokers.emplace(FunctionIdOf(name).value, std::move(invoker)).second, name);
 }
 
 bool RegisterCreator(std::string_view name, Creator creator) {
-  return TheRegistry().creators.emplace(FunctionIdOf(name).value, std::move(creator)).second;
+  return OneOfItsName(TheRegistry().creators.emplace(FunctionIdOf(name).value, std::move(creator)).second, name);
 }
 
 io::CoreProcess* CoreOrNull() { return TheRuntime() == nullptr ? nullptr : TheRuntime()->core.get(); }

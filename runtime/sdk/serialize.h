@@ -58,6 +58,18 @@ struct ReferenceScope {
 };
 inline thread_local ReferenceScope reference_scope;
 
+// Sets it until the end of a block, however that is left.
+class WithReferenceScope {
+ public:
+  explicit WithReferenceScope(ReferenceScope scope) : saved_(std::exchange(reference_scope, std::move(scope))) {}
+  ~WithReferenceScope() { reference_scope = saved_; }
+  WithReferenceScope(const WithReferenceScope&) = delete;
+  WithReferenceScope& operator=(const WithReferenceScope&) = delete;
+
+ private:
+  const ReferenceScope saved_;
+};
+
 template <class T>
 std::string Pack(const T& value) {
   msgpack::sbuffer buffer;
@@ -89,10 +101,8 @@ io::NewValue Encoded(const T& value) {
       if (value.size() > 0) std::memcpy(to + Buffer::kOffset, value.data(), value.size());
     };
   } else {
-    internal::ReferenceScope saved = internal::reference_scope;
-    internal::reference_scope.packed = &result.contained;
+    internal::WithReferenceScope scope({.packed = &result.contained});
     std::string bytes = internal::Pack(value);
-    internal::reference_scope = saved;
     result.size = bytes.size() + 1;
     result.fill = [bytes = std::move(bytes)](char* to) {
       to[0] = internal::kMsgpackTag;

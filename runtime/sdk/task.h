@@ -90,9 +90,24 @@ struct FunctionEntry {
   static inline const bool registered = RegisterInvoker(NameOf<F>(), InvokeFunction<F>);
 };
 
-// Appends one argument to a spec: a packed value, or a reference that stands for a value.
+// References that the call itself made, counted until it is submitted.
+class HeldReferences {
+ public:
+  HeldReferences() = default;
+  HeldReferences(HeldReferences&&) = default;
+  HeldReferences& operator=(HeldReferences&&) = delete;
+  ~HeldReferences() {
+    for (const ObjectRefInfo& ref : refs_) Core().RemoveReference(ref.id);
+  }
+  void Add(const ObjectRefInfo& ref) { refs_.push_back(ref); }
+
+ private:
+  std::vector<ObjectRefInfo> refs_;
+};
+
+// Appends one argument to a spec: a packed value, or a reference that stands for a value, also for one too large to ride along.
 template <class Parameter, class Argument>
-void AddArgument(const Argument& argument, TaskSpec* spec, std::string* packed) {
+void AddArgument(const Argument& argument, TaskSpec* spec, std::string* packed, HeldReferences* held) {
   if constexpr (IsObjectRef<Argument>::value && !IsObjectRef<Parameter>::value) {
     static_assert(std::is_convertible_v<typename Argument::Value, Parameter>, "the reference's type does not fit the parameter");
     packed->push_back(1);
@@ -100,6 +115,14 @@ void AddArgument(const Argument& argument, TaskSpec* spec, std::string* packed) 
   } else {
     io::NewValue value = Encoded<Parameter>(static_cast<Parameter>(argument));
     const uint64_t size = value.size;
+    if (packed->size() + size > kInlineLimitBytes) {  // by itself, in the store
+      absl::StatusOr<ObjectRefInfo> stored = Core().Put(std::move(value));
+      if (!stored.ok()) Throw(stored.status());
+      packed->push_back(1);
+      spec->refs.push_back({.ref = *stored});
+      held->Add(*stored);
+      return;
+    }
     packed->push_back(0);
     packed->append(reinterpret_cast<const char*>(&size), sizeof(size));
     packed->resize(packed->size() + size);
@@ -109,16 +132,18 @@ void AddArgument(const Argument& argument, TaskSpec* spec, std::string* packed) 
 }
 
 template <class Parameters, size_t... kIndex, class... A>
-void AddArguments(std::index_sequence<kIndex...>, TaskSpec* spec, const A&... arguments) {
+HeldReferences AddArguments(std::index_sequence<kIndex...>, TaskSpec* spec, const A&... arguments) {
   std::string packed;
-  (AddArgument<std::tuple_element_t<kIndex, Parameters>>(arguments, spec, &packed), ...);
+  HeldReferences held;
+  (AddArgument<std::tuple_element_t<kIndex, Parameters>>(arguments, spec, &packed, &held), ...);
   spec->args = Payload(packed);
+  return held;
 }
 
 template <class Parameters, class... A>
-void AddArguments(TaskSpec* spec, const A&... arguments) {
+[[nodiscard]] HeldReferences AddArguments(TaskSpec* spec, const A&... arguments) {
   static_assert(std::tuple_size_v<Parameters> == sizeof...(A), "wrong number of arguments");
-  AddArguments<Parameters>(std::index_sequence_for<A...>(), spec, arguments...);
+  return AddArguments<Parameters>(std::index_sequence_for<A...>(), spec, arguments...);
 }
 
 Shape ShapeOf(const TaskOptions& options);
@@ -144,7 +169,7 @@ class Task {
     submission.shape = shape_;
     submission.max_retries = options_.max_retries;
     submission.retry_exceptions = options_.retry_exceptions;
-    internal::AddArguments<typename internal::Signature<decltype(F)>::Parameters>(&submission.spec, arguments...);
+    const internal::HeldReferences held = internal::AddArguments<typename internal::Signature<decltype(F)>::Parameters>(&submission.spec, arguments...);
     io::CoreProcess& core = internal::Core();
     const TaskId task = core.SubmitTask(std::move(submission));
     return ObjectRef<Result>::Own({task.Return(0), core.self().node});

@@ -3,9 +3,9 @@
 #include <set>
 
 #include "gtest/gtest.h"
+#include "schema/labels.h"
 #include "scheduler/policy/bitmap.h"
 #include "scheduler/policy/fit_index.h"
-#include "scheduler/policy/labels.h"
 #include "scheduler/policy/plan_bundles.h"
 
 namespace shoal::scheduler {

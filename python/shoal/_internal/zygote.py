@@ -23,7 +23,7 @@ from typing import Any
 from shoal._internal.cluster import PREIMPORT, PREIMPORTED
 
 _DESCRIPTOR = 3
-_MAX_REQUEST = 1 << 20
+_MAX_REQUEST = 4 << 20  # as runtime/io/zygote.cc
 _failed: set[str] = set()  # to import
 # Keeps libraries from starting threads when they are imported: a fork would lose them.
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

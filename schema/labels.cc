@@ -1,10 +1,10 @@
-#include "scheduler/policy/labels.h"
+#include "schema/labels.h"
 
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 
-namespace shoal::scheduler {
+namespace shoal {
 namespace {
 
 std::string_view Trim(std::string_view text) {
@@ -56,4 +56,4 @@ std::string LabelMismatch(const StringMap& selector, const StringMap& labels) {
   return "";
 }
 
-}  // namespace shoal::scheduler
+}  // namespace shoal

@@ -8,7 +8,7 @@
 
 #include "schema/task_messages.h"
 
-namespace shoal::scheduler {
+namespace shoal {
 
 bool LabelMatches(const std::string& condition, const std::string* value);
 // True if every condition holds. `labels` is sorted by key.
@@ -16,4 +16,4 @@ bool LabelsMatch(const StringMap& selector, const StringMap& labels);
 // The first condition that does not hold, in words; "" if all do.
 std::string LabelMismatch(const StringMap& selector, const StringMap& labels);
 
-}  // namespace shoal::scheduler
+}  // namespace shoal
