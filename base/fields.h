@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -155,7 +156,7 @@ class FieldReader {
         ok_ = ok_ && size == 0;
         return;
       }
-      value.reserve(size);
+      value.reserve(std::min<size_t>(size, 1024));  // more than that must be there first
       for (uint32_t i = 0; i < size && ok_; ++i) Read(value.emplace_back());
     } else if constexpr (IsPair<T>::value) {
       Read(value.first);

@@ -8,13 +8,6 @@
 namespace shoal::scheduler {
 namespace {
 
-// Free for it to be placed: what it holds, and what it wants to find free.
-ResourceSet ToFind(const ActorSpec& spec) {
-  ResourceSet find = spec.shape.resources;
-  for (const auto& [name, steps] : spec.placement.amounts()) find.Set(name, std::max(find.Get(name), steps));
-  return find;
-}
-
 bool IsBound(const Strategy& strategy) {
   return strategy.kind == StrategyKind::kPlacementGroup || strategy.kind == StrategyKind::kNodeAffinity;
 }
@@ -30,7 +23,7 @@ void ActorTable::Wait(const Turn&, ActorRecord& actor) {
       // The bundle's own resources are the raylet's business; only refusals count here.
       need.salt = StableHash(spec.shape.strategy);
     } else {
-      need.resources = ToFind(spec);
+      need.resources = spec.ToFind();
       need.labels = spec.shape.labels;
     }
     actor.need = shared_.cluster.index().Intern(need);

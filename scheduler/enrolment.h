@@ -29,7 +29,6 @@ class Enrolment {
   absl::StatusOr<NodeId> Enrol(const Turn& t, int64_t unix_s, const std::string& token, const std::string& node_key);
   NodeId Admit(const Turn& t, const std::string& node_key);
   std::vector<AllowedKey> AllowedKeys(int64_t unix_s) const;
-  size_t key_count() const { return keys_.size(); }
 
  private:
   // InvalidArgument if another key has this name already.

@@ -64,7 +64,7 @@ class EventLog {
   static constexpr size_t kKept = 10'000;
 
   void Add(const Turn& t, std::string subject, std::string from, std::string to, std::string reason) {
-    ClusterEvent event{0, std::move(subject), std::move(from), std::move(to), std::move(reason)};
+    ClusterEvent event{std::move(subject), std::move(from), std::move(to), std::move(reason)};
     t.actions->events.push_back(event);
     if (kept_.size() == kKept) kept_.pop_front();
     kept_.push_back({t.now, std::move(event)});

@@ -1,6 +1,7 @@
 // Actors, placement groups, jobs and queries of state: what everybody says to the head and it says to raylets.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -28,6 +29,12 @@ struct ActorSpec {
   TaskSpec creation;
   Payload code;
   Payload handle;                    // opaque: what the language needs to build a handle from the name
+  // Free on its node when it is placed: what it holds, and what it wants to find free.
+  ResourceSet ToFind() const {
+    ResourceSet find = shape.resources;
+    for (const auto& [name, steps] : placement.amounts()) find.Set(name, std::max(find.Get(name), steps));
+    return find;
+  }
   template <class V> void Fields(V& v) {
     v(id, job, owner, name, ns, detached, get_if_exists, max_restarts, max_task_retries, max_concurrency,
       max_pending_calls, shape, placement, creation, code, handle);

@@ -73,11 +73,10 @@ const char* MessageName(const Message& message);
 
 // A state change somebody may ask about: `shoal why`, the timeline, metering and the tests read this one stream.
 struct ClusterEvent {
-  int64_t time_ns = 0;   // filled in by the shell, wall clock, for people
   std::string subject;   // "node 12ab", "lease ..", "actor ..", "job ..", "group .."
   std::string from, to;  // states
   std::string reason;
-  template <class V> void Fields(V& v) { v(time_ns, subject, from, to, reason); }
+  template <class V> void Fields(V& v) { v(subject, from, to, reason); }
 };
 
 }  // namespace shoal

@@ -301,11 +301,6 @@ void CoreWorker::RemoveLocalReference(TimePoint now, const ObjectId& id, CoreWor
   impl_->references_.RemoveLocal(id);
 }
 
-void CoreWorker::RemoveLocalReferences(TimePoint now, absl::Span<const ObjectId> ids, CoreWorkerActions* actions) {
-  Impl::Step step(impl_.get(), now, actions);
-  for (const ObjectId& id : ids) impl_->references_.RemoveLocal(id);
-}
-
 const ObjectValue* CoreWorker::Lookup(const ObjectId& id) const {
   const ObjectEntry* entry = impl_->references_.Find(id);
   if (entry == nullptr || entry->released || !entry->known()) return nullptr;
@@ -399,7 +394,6 @@ void CoreWorker::SetConcurrency(int32_t max_concurrency, std::vector<std::pair<s
   impl_->executor_.SetConcurrency(max_concurrency, std::move(groups));
 }
 
-std::vector<TaskId> CoreWorker::RunningTasks() const { return impl_->executor_.Running(); }
 
 void CoreWorker::OnMessage(TimePoint now, const Address& from, Message&& message, CoreWorkerActions* actions) {
   Impl::Step step(impl_.get(), now, actions);

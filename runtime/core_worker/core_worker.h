@@ -57,7 +57,6 @@ class CoreWorker {
                      CoreWorkerActions* actions);
   // Unknown ids are ignored.
   void RemoveLocalReference(TimePoint now, const ObjectId& id, CoreWorkerActions* actions);
-  void RemoveLocalReferences(TimePoint now, absl::Span<const ObjectId> ids, CoreWorkerActions* actions);
 
   // ---- values
   // The value or error; null while it is unknown. Stored values: see AcquireBlock. Valid until the next call that is not const.
@@ -113,8 +112,6 @@ class CoreWorker {
   void SetBlocked(TimePoint now, bool blocked, CoreWorkerActions* actions);
   // Actors: how many calls may run at once, over all groups not named ("" group) and per group; before the creation task finishes.
   void SetConcurrency(int32_t max_concurrency, std::vector<std::pair<std::string, int32_t>> groups);
-  // The tasks that run here now, in no particular order.
-  std::vector<TaskId> RunningTasks() const;
 
   // ---- input
   void OnMessage(TimePoint now, const Address& from, Message&& message, CoreWorkerActions* actions);

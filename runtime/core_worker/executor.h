@@ -85,7 +85,6 @@ class Executor {
                     absl::Span<const uint64_t> offsets, bool worker_exiting, bool final);
   void SetBlocked(const Turn& t, bool blocked);
   void SetConcurrency(int32_t max_concurrency, std::vector<std::pair<std::string, int32_t>> groups);
-  std::vector<TaskId> Running() const;
 
   void OnPushTask(const Turn& t, const Address& from, PushTask&& push);
   void OnReclaimTasks(const Turn& t, const Address& from, const ReclaimTasks& message);

@@ -177,12 +177,6 @@ void Executor::ReportBlocked(const Turn& t) {
   dirty_ = dirty_ || !blocked;
 }
 
-std::vector<TaskId> Executor::Running() const {
-  std::vector<TaskId> ids;
-  for (const TaskHere* task = running_.front(); task != nullptr; task = task->next) ids.push_back(task->spec.id);
-  return ids;
-}
-
 size_t Executor::queued() const {
   size_t count = parked_.size() + queue_.size() + early_;
   for (const auto& group : groups_) count += group->queue.size();

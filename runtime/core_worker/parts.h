@@ -94,7 +94,6 @@ class List {
   T* back() const { return last_; }
 
   void PushBack(T* item) { Insert(nullptr, item); }
-  void PushFront(T* item) { Insert(first_, item); }
   // Before `next`; at the end if that is null.
   void Insert(T* next, T* item) {
     T* prev = next == nullptr ? last_ : next->prev;
@@ -109,11 +108,6 @@ class List {
     (item->next == nullptr ? last_ : item->next->prev) = item->prev;
     item->prev = item->next = nullptr;
     --size_;
-  }
-  T* PopFront() {
-    T* item = first_;
-    if (item != nullptr) Remove(item);
-    return item;
   }
 
  private:

@@ -1,4 +1,4 @@
-// The rings between this process and its neighbors on the node. One ring pair per direction of first use: whoever speaks
+// The rings between this process and its neighbours on the node. One ring pair per direction of first use: whoever speaks
 // first makes one and has the raylet hand it to the other side; each direction then stays on one ring, so
 // messages of a sender arrive in order.
 //

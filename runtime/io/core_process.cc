@@ -338,11 +338,6 @@ absl::StatusOr<std::string> CoreProcess::ListState(Address to, const std::string
   return std::move(reply->json);
 }
 
-void CoreProcess::SendToRaylet(Message message) {
-  Impl::Lock lock(impl_->mutex_);
-  impl_->SendTo(Address::Raylet(impl_->identity_.node), message);
-}
-
 bool CoreProcess::NextTask(AssignedTask* task) {
   *task = {};
   Impl::Lock lock(impl_->mutex_);

@@ -98,7 +98,7 @@ struct CreatedActor {
 class CoreProcess {
  public:
   static absl::StatusOr<std::unique_ptr<CoreProcess>> Connect(CoreProcessOptions options);
-  // Says goodbye to the raylet and joins the background thread. Blocks for at most two seconds.
+  // Ends the connection, which tells the raylet, and joins the background thread.
   ~CoreProcess();
   CoreProcess(const CoreProcess&) = delete;
   CoreProcess& operator=(const CoreProcess&) = delete;
@@ -151,7 +151,6 @@ class CoreProcess {
   absl::StatusOr<PlacementGroupUpdate> WaitPlacementGroup(PlacementGroupId group, std::optional<Duration> timeout);
   // Rows as JSON (ListState in schema/messages.h). `to` is the head or a raylet.
   absl::StatusOr<std::string> ListState(Address to, const std::string& kind, const std::string& argument);
-  void SendToRaylet(Message message);
 
   // ---- worker side
   // Blocks until a task is to be run; false when the process is to exit.

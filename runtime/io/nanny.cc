@@ -34,7 +34,7 @@ std::optional<Duration> RestartPolicy::OnDeath(TimePoint now) {
   while (!deaths_.empty() && now - deaths_.front() > kWindow) deaths_.pop_front();
   deaths_.push_back(now);
   if (deaths_.size() >= kMaxDeaths) return std::nullopt;
-  return std::min<Duration>(kFirstPause * (1 << (deaths_.size() - 1)), kLongestPause);
+  return kFirstPause * (1 << (deaths_.size() - 1));
 }
 
 Nanny::Nanny(NannyOptions options, DaemonLoop* loop) : options_(std::move(options)), loop_(loop), state_(options_.facts) {

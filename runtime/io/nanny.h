@@ -8,7 +8,7 @@
 // A child gets two descriptors: a life pipe (3), at whose end it exits, so that it dies with the nanny however that dies; and a ready pipe
 // (4) for one line of JSON, facts for the state file or {"error": "..."}. Children start in order and stop in reverse. After a death
 // everything below the dead one is killed (cgroup.kill where there is one, else by descent), then it starts again after 0.1 s, twice
-// that, ... 5 s. Five deaths in 60 s are one too many: the nanny says so once and stops all.
+// that, to 0.8 s. Five deaths in 60 s are one too many: the nanny says so once and stops all.
 #pragma once
 
 #include <deque>
@@ -28,7 +28,7 @@ namespace shoal::io {
 // When to start a child again: pure, so that its arithmetic can be tested.
 class RestartPolicy {
  public:
-  static constexpr Duration kFirstPause = 100ms, kLongestPause = 5s, kWindow = 60s;
+  static constexpr Duration kFirstPause = 100ms, kWindow = 60s;
   static constexpr size_t kMaxDeaths = 5;
   // The pause before the next start; nullopt: give up.
   std::optional<Duration> OnDeath(TimePoint now);

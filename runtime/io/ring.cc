@@ -247,7 +247,7 @@ RingPair::~RingPair() { munmap(mapping_, mapped_bytes_); }
 absl::Status RingPair::status() const {
   if (!out_->corrupt() && !in_->corrupt()) return absl::OkStatus();
   return absl::DataLossError(
-      "a neighbor process wrote nonsense into its ring; the link to it is dropped");
+      "a neighbour process wrote nonsense into its ring; the link to it is dropped");
 }
 
 }  // namespace shoal::io

@@ -26,7 +26,6 @@ class Jobs {
 
   Address DriverOf(JobId job) const;
   std::string NamespaceOf(JobId job) const;
-  size_t drivers_here() const { return here_.size(); }
 
  private:
   struct Ending {

@@ -229,6 +229,35 @@ TEST(Leases, TwoOwnersShareWhatThereIs) {
   EXPECT_THAT(node.Sent<LeaseGranted>(b), SizeIs(2));
 }
 
+TEST(Leases, WhatComesFreeIsKeptForALargerDemandThatStarves) {
+  TestNode node({{"CPU", 2}});
+  const Address a = node.Driver(), b = node.Driver(JobId{2});
+  const std::vector<LeaseGranted> of_a = node.Leases(a, 100, CpuShape(1));
+  node.Demand(b, CpuShape(2, JobId{2}), 1);
+  node.Pass(2s);
+  ASSERT_THAT(node.Sent<RevokeLease>(a), SizeIs(2));
+  node.Return(a, of_a[0].lease);
+  EXPECT_THAT(node.Sent<LeaseGranted>(a), SizeIs(2)) << "it is half of what b waits for";
+  node.Return(a, of_a[1].lease);
+  node.StartWorkers();
+  EXPECT_THAT(node.Sent<LeaseGranted>(b), SizeIs(1));
+}
+
+TEST(Leases, RoomIsMadeForTheHeadAndKeptForAWhile) {
+  TestNode node({{"CPU", 1}});
+  const Address a = node.Driver();
+  const std::vector<LeaseGranted> of_a = node.Leases(a, 100, CpuShape(1));
+  node.Order(MakeRoom{0, ResourceSet::Of({{"CPU", 1}})});
+  ASSERT_THAT(node.Sent<RevokeLease>(a), SizeIs(1));
+  node.Return(a, of_a[0].lease);
+  EXPECT_THAT(node.Sent<LeaseGranted>(a), SizeIs(1)) << "it is for the head";
+  node.Pass(1100ms);  // which has not come
+  node.StartWorkers();
+  EXPECT_THAT(node.Sent<LeaseGranted>(a), SizeIs(2));
+  node.Order(MakeRoom{0, ResourceSet::Of({{"CPU", 2}})});
+  EXPECT_THAT(node.Sent<RevokeLease>(a), SizeIs(1)) << "it never has that much";
+}
+
 TEST(Leases, AnOwnerWithoutAnyGetsOneOfTheRichest) {
   TestNode node({{"CPU", 2}});
   const Address a = node.Driver(), b = node.Driver(JobId{2});

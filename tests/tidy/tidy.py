@@ -18,9 +18,8 @@ RATCHET = ROOT / "tests/tidy/long_functions.txt"
 MAX_FILE_LINES = 800
 MAX_FUNCTION_LINES = 70
 
-PURE = ["scheduler", "objectstore/core", "collectives/plan", "runtime/session", "runtime/raylet", "runtime/core_worker"]
-SHELLS = ["objectstore/shm", "objectstore/client", "objectstore/bulk", "collectives/group", "collectives/transport",
-          "runtime/io"]
+PURE = ["scheduler", "objectstore/core", "runtime/session", "runtime/raylet", "runtime/core_worker"]
+SHELLS = ["objectstore/shm", "objectstore/bulk", "runtime/io"]
 # Longest prefix wins. A room may always include itself.
 ROOMS = ["base", "schema/codec", "schema", *PURE, *SHELLS, "runtime/sdk", "runtime/bin", "python", "examples", "bench",
          "tests"]

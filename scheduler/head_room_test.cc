@@ -1,0 +1,85 @@
+// Room for what waits behind somebody's queue that keeps every node full.
+#include "scheduler/head_testing.h"
+
+namespace shoal::scheduler {
+namespace {
+
+class HeadRoom : public HeadTest {
+ protected:
+  // All CPUs of node n are leased to that owner.
+  void Fill(uint64_t n, const Address& owner) {
+    Imagined& node = Node(n);
+    const int64_t cpus = node.info.total.Get(kCpu) / ResourceSet::kStepsPerUnit;
+    for (int64_t i = 0; i < cpus; ++i) {
+      node.report.leases.push_back({LeaseId{n * 100 + static_cast<uint64_t>(i)}, Cpus(1).id(), owner, P(n, 2).worker, Cpus(1).resources});
+    }
+    SetFree(n, 0);
+  }
+  void Vacate(uint64_t n) {
+    Node(n).report.leases.clear();
+    SetFree(n, 1);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(OnceAndTwice, HeadRoom, testing::Bool());
+
+TEST_P(HeadRoom, IsMadeForAnActorAndAskedForAgainWhileItWaits) {
+  Join(1, 1);
+  Fill(1, Driver(1));
+  Say(Driver(1), CreateActor{Actor(7, Driver(1))});
+  Drop<ActorUpdate>();
+  Advance(400ms);
+  ExpectSilence();  // it may be about to come free
+  Advance(200ms);
+  const MakeRoom room = Take<MakeRoom>(Raylet(1));
+  EXPECT_EQ(room.resources, ResourceSet::Of({{"CPU", 1}}));
+  EXPECT_EQ(room.epoch, head_->epoch());
+  Advance(1s);
+  EXPECT_GE(Drop<MakeRoom>(Raylet(1)), 1u);
+  Vacate(1);
+  Take<StartActor>(Raylet(1));
+  Advance(2s);
+  ExpectSilence();
+}
+
+TEST_P(HeadRoom, IsNotMadeWhereNoLeaseCouldGiveIt) {
+  Join(1, 1);
+  SetFree(1, 0);  // something holds it that is no lease, such as an actor
+  Say(Driver(1), CreateActor{Actor(7, Driver(1))});
+  Drop<ActorUpdate>();
+  Advance(3s);
+  ExpectSilence();
+}
+
+TEST_P(HeadRoom, IsMadeForAllBundlesOfAGroupAndKeptFromLeasesUntilThen) {
+  Join(1, 1);
+  Join(2, 1);
+  Fill(1, P(1, 2));
+  Fill(2, P(1, 2));
+  Spill(P(1, 2), Cpus(1), 100);
+  Say(Driver(1), CreatePlacementGroup{Group(3, Driver(1), PackStrategy::kStrictSpread, {1, 1})});
+  Drop<PlacementGroupUpdate>();
+  Advance(600ms);
+  Take<MakeRoom>(Raylet(1));
+  Take<MakeRoom>(Raylet(2));
+  Vacate(1);
+  EXPECT_EQ(TakeAll<GrantLeases>().size(), 0u) << "the queue would take it, and the group would never have both at once";
+  Vacate(2);
+  PrepareAll(3);
+  EXPECT_EQ(Take<PlacementGroupUpdate>(Driver(1)).state, PlacementGroupStateKind::kCreated);
+}
+
+TEST_P(HeadRoom, IsMadeForAnOwnerWithoutAnyLeaseOnly) {
+  Join(1, 1);
+  Join(2, 1);
+  Fill(1, P(1, 2));
+  Fill(2, P(1, 2));
+  Spill(P(1, 2), Cpus(1), 5);
+  Advance(2s);
+  ExpectSilence();
+  Spill(P(1, 3), Cpus(1), 5);
+  Advance(1100ms);
+  EXPECT_GE(TakeAll<MakeRoom>().size(), 1u);
+}
+
+}  // namespace
+}  // namespace shoal::scheduler
