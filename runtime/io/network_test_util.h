@@ -97,11 +97,12 @@ class TestNode {
     std::lock_guard lock(mutex_);
     return heard_;
   }
-  // Called in the loop after a message was noted. Set it before any can come.
-  void OnMessage(std::function<void(Network*, const std::string&)> act) { on_message_ = std::move(act); }
+  // Called in the loop after a message was noted.
+  void OnMessage(std::function<void(Network*, const std::string&)> act) {
+    InLoop([&](Network*) { on_message_ = std::move(act); });
+  }
   void AnswerEnrolWith(std::function<absl::StatusOr<NodeId>(const std::string&, const std::string&)> answer) {
-    std::lock_guard lock(mutex_);
-    enrol_ = std::move(answer);
+    InLoop([&](Network*) { enrol_ = std::move(answer); });
   }
 
  private:

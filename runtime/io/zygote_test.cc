@@ -139,6 +139,9 @@ TEST_F(ZygoteTest, AForkThatFailsIsReported) {
 }
 
 TEST_F(ZygoteTest, WithoutPythonTheErrorSaysWhatToDo) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "ThreadSanitizer turns vfork into fork, so that posix_spawn cannot tell";
+#endif
   Make({"/no/such/python"});
   workers_->Start(WorkerId{7}, JobId{1}, {});
   ASSERT_EQ(events_.size(), 1u);
@@ -155,6 +158,9 @@ TEST_F(ZygoteTest, AProgramOfTheUserIsItsOwnWorker) {
 }
 
 TEST_F(ZygoteTest, AProgramThatDoesNotExistFailsAtOnce) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "ThreadSanitizer turns vfork into fork, so that posix_spawn cannot tell";
+#endif
   workers_->Start(WorkerId{7}, JobId{1}, {.command = {"/no/such/program"}});
   EXPECT_EQ(events_, std::vector<std::string>({"failed 7: the program /no/such/program cannot be run: No such file or directory"}));
 }
