@@ -7,6 +7,13 @@
 namespace shoal::scheduler {
 namespace {
 
+// "Counter" of its constructor's name "Counter.__init__".
+std::string_view ClassOf(std::string_view creation) {
+  constexpr std::string_view kConstructor = ".__init__";
+  if (creation.ends_with(kConstructor)) creation.remove_suffix(kConstructor.size());
+  return creation;
+}
+
 constexpr uint32_t kMostRows = 10'000;
 constexpr size_t kMostBytes = 8u << 20;  // replies travel inside one message
 
@@ -88,7 +95,7 @@ void Rows::Actors() {
     if (!actor.announced || !Asked(id.Hex())) continue;
     if (!Row()) return;
     const ActorSpec& spec = actor.spec;
-    json_.BeginObject().Field("actor_id", id.Hex()).Field("class_name", spec.creation.name);
+    json_.BeginObject().Field("actor_id", id.Hex()).Field("class_name", ClassOf(spec.creation.name));
     json_.Field("state", NameOf(actor.state)).Field("name", spec.name).Field("ray_namespace", spec.ns);
     json_.Field("job_id", spec.job.Hex()).Field("is_detached", spec.detached).Field("owner", spec.owner.ToString());
     json_.Field("node_id", actor.node ? actor.node.Hex() : "").Field("worker_id", actor.worker ? actor.worker.Hex() : "");

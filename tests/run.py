@@ -2,7 +2,7 @@
 
     build/venv/bin/python tests/run.py --build build/dev [--slow]
 
-Suites: ctest (labels unit, sim, integration, tidy; with --slow also slow) and pytest over python/tests.
+Suites: ctest (labels unit, sim, integration, tidy; with --slow also slow) and pytest over python/tests and tests/integration.
 A build with sanitizers (presets asan, tsan) is recognised: whatever they find in any process fails the test that started it.
 The last line reads "N passed, N failed"; the exit status is 0 only if nothing failed.
 """

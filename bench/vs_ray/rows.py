@@ -1,4 +1,4 @@
-"""All rows of `ray microbenchmark`, and a few it lacks, over the API that Ray and Shoal share.
+"""All rows of `ray microbenchmark` but those of Ray Client, and a few it lacks, over the API that Ray and Shoal share.
 
     python rows.py ray|shoal --json OUT [--filter TEXT] [--seconds 1.0]
 

@@ -255,32 +255,61 @@ def resource_amounts(options: Mapping[str, Any], default_cpus: float) -> dict[st
 def strategy_tuple(options: Mapping[str, Any]) -> tuple[int, str, bool, str, int]:
     """(StrategyKind, node hex, soft, group hex, bundle index), as `_shoal.register_shape` takes it."""
     strategy = options.get("scheduling_strategy")
-    group = options.get("placement_group")
-    if isinstance(group, PlacementGroup):
-        strategy = PlacementGroupSchedulingStrategy(group, options.get("placement_group_bundle_index", -1))
-    if strategy is None and group is None:
-        strategy = _captured_strategy()
-    if isinstance(strategy, PlacementGroupSchedulingStrategy):
-        pg, index = strategy.placement_group, strategy.placement_group_bundle_index
-        if not isinstance(pg, PlacementGroup):
-            return (0, "", False, "", -1)
-        if index >= pg.bundle_count:
+    group, index, _ = placement_of(options)
+    if group is not None:
+        if index >= group.bundle_count:
             raise ValueError(
-                f"placement_group_bundle_index must be -1 to {pg.bundle_count - 1} for a group of {pg.bundle_count} "
-                f"bundles, not {index}."
+                f"placement_group_bundle_index must be -1 to {group.bundle_count - 1} for a group of "
+                f"{group.bundle_count} bundles, not {index}."
             )
-        return (3, "", False, pg.id, index)
+        return (3, "", False, group.id, index)
     if isinstance(strategy, NodeAffinitySchedulingStrategy):
         return (2, strategy.node_id, strategy.soft, "", -1)
     return (1 if strategy == "SPREAD" else 0, "", False, "", -1)
 
 
-def _captured_strategy() -> PlacementGroupSchedulingStrategy | None:
-    """Children of a task whose group captures them run in that group."""
-    from shoal.util.placement_group import captured_placement_group
+def placement_of(options: Mapping[str, Any]) -> tuple[PlacementGroup | None, int, bool]:
+    """The placement group in which something with these options runs, its bundle or -1, whether children do, too.
 
-    group = captured_placement_group()
-    return None if group is None else PlacementGroupSchedulingStrategy(group)
+    Without a word on the place, that is the group of the calling task if it captures its children.
+    """
+    strategy, group = options.get("scheduling_strategy"), options.get("placement_group")
+    if isinstance(group, PlacementGroup):
+        capture = bool(options.get("placement_group_capture_child_tasks"))
+        return group, options.get("placement_group_bundle_index", -1), capture
+    if isinstance(strategy, PlacementGroupSchedulingStrategy):
+        if not isinstance(strategy.placement_group, PlacementGroup):
+            return None, -1, False
+        capture = bool(strategy.placement_group_capture_child_tasks)
+        return strategy.placement_group, strategy.placement_group_bundle_index, capture
+    if strategy is None and group is None:
+        from shoal.util.placement_group import captured_placement_group
+
+        return captured_placement_group(), -1, True
+    return None, -1, False
+
+
+def merged(declared: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Declared options with those that .options() gives on top."""
+    result = {**declared, **given}
+    # One of the two ways to name a place replaces the other.
+    if "scheduling_strategy" in given and "placement_group" not in given:
+        result.pop("placement_group", None)
+    if "placement_group" in given and "scheduling_strategy" not in given:
+        result.pop("scheduling_strategy", None)
+    return result
+
+
+def check_labels(name: str, labels: Any) -> None:
+    """Raises unless `labels` is None or a dict of texts that fit on a command line."""
+    if labels is None:
+        return
+    if not isinstance(labels, Mapping):
+        raise TypeError(f"{name} must be a dict of names and texts, not {type(labels).__name__}.")
+    for key, value in labels.items():
+        for text in (key, value):
+            if not isinstance(text, str) or not text or any(character in text for character in ",="):
+                raise ValueError(f'{name} must be non-empty texts without "," and "=", not {key!r}: {value!r}.')
 
 
 def label_selector(options: Mapping[str, Any]) -> dict[str, str]:

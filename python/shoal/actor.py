@@ -77,7 +77,7 @@ class ActorClass:
     def options(self, **options: Any) -> ActorClass:
         """The same class with other options for the actors started through the result."""
         checked = _options.actor_options(options, declaration=False)
-        return ActorClass(self._cls, {**self._options, **checked}, self._code)
+        return ActorClass(self._cls, _options.merged(self._options, checked), self._code)
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
         """Starts an actor; returns at once."""
@@ -206,7 +206,7 @@ class _CallPlan:
             max_retries=self.default_retries if retries is None else retries,
             retry_exceptions=bool(options.get("retry_exceptions")),
             concurrency_group=options.get("concurrency_group") or "",
-            options=extras({"retry_exceptions": options.get("retry_exceptions")}),
+            options=extras({"retry_exceptions": options.get("retry_exceptions"), "placement_group": "default"}),
         )
 
 

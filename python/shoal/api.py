@@ -58,6 +58,7 @@ def init(
     for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus), ("object_store_memory", object_store_memory)):
         _options.check_amount(name, amount)
     _options.check_resources("resources", resources)
+    _options.check_labels("labels", labels)
     if configure_logging:
         level = logging_level.upper() if isinstance(logging_level, str) else logging_level
         logging.getLogger("shoal").setLevel(level)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from shoal import _options, _shoal
 from shoal._internal import cluster, serialization
 
-_CODE_LIMIT = 100 * 1024 * 1024
+_CODE_LIMIT = 8 * 1024 * 1024  # it travels in one message
 _DEFAULT_MAX_RETRIES = 3
 
 
@@ -29,7 +29,7 @@ class Code:
             data = serialization.dumps_code(self.target)
             if len(data) > _CODE_LIMIT:
                 raise ValueError(
-                    f"{self.target.__qualname__} takes {len(data) >> 20} MiB when pickled, 100 MiB at most: "
+                    f"{self.target.__qualname__} takes {len(data) >> 20} MiB when pickled, 8 MiB at most: "
                     "put large values with put() and pass the references."
                 )
             import hashlib  # where functions are only run, it is not needed
@@ -47,17 +47,8 @@ def extras(options: dict[str, Any]) -> bytes:
     classes = options.get("retry_exceptions")
     if isinstance(classes, (list, tuple)):
         found["retry_exceptions"] = serialization.dumps_code(tuple(classes))
-    strategy = options.get("scheduling_strategy")
-    group = getattr(strategy, "placement_group", None) or options.get("placement_group")
-    capture = bool(
-        getattr(strategy, "placement_group_capture_child_tasks", None)
-        or options.get("placement_group_capture_child_tasks")
-    )
-    if group is None:
-        from shoal.util.placement_group import captured_placement_group
-
-        group, capture = captured_placement_group(), True
-    if group is not None and group != "default":
+    group, _, capture = _options.placement_of(options)
+    if group is not None:
         found["placement_group"] = (group.id, group.bundle_specs, capture)
     return pickle.dumps(found, 5) if found else b""
 
@@ -110,7 +101,7 @@ class RemoteFunction:
     def options(self, **options: Any) -> RemoteFunction:
         """The same function with other options for the calls made through the result."""
         checked = _options.task_options(options, declaration=False)
-        return RemoteFunction(self._code, _merge(self._options, checked))
+        return RemoteFunction(self._code, _options.merged(self._options, checked))
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         name = self._code.target.__name__
@@ -121,16 +112,6 @@ class RemoteFunction:
 
     def __repr__(self) -> str:
         return f"RemoteFunction({self._code.target.__qualname__})"
-
-
-def _merge(declared: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    merged = {**declared, **given}
-    # One of the two ways to name a place replaces the other.
-    if "scheduling_strategy" in given and "placement_group" not in given:
-        merged.pop("placement_group", None)
-    if "placement_group" in given and "scheduling_strategy" not in given:
-        merged.pop("scheduling_strategy", None)
-    return merged
 
 
 def remote_function(function: Callable[..., Any], options: dict[str, Any]) -> RemoteFunction:

@@ -1,5 +1,7 @@
 """Placement groups: reserved together, given back, what runs in them and what waits for them."""
 
+import os
+
 import pytest
 
 import shoal
@@ -66,6 +68,36 @@ def test_children_run_in_the_group_on_request(group):
     for capture, expected in ((True, group), (False, None)):
         strategy = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=capture)
         assert shoal.get(parent.options(scheduling_strategy=strategy).remote(), timeout=30) == expected
+
+
+@shoal.remote(num_cpus=0.5)
+def group_of_half_a_cpu():
+    return get_current_placement_group()
+
+
+def test_whether_children_run_in_the_group_is_asked_for_each_parent(group):
+    @shoal.remote(num_cpus=0.5)
+    def parent():
+        elsewhere = group_of_half_a_cpu.options(scheduling_strategy="DEFAULT")
+        return os.getpid(), shoal.get([group_of_half_a_cpu.remote(), elsewhere.remote()])
+
+    seen = {}
+    for capture in (True, False, True, False, True):  # mostly in one worker, which has the calls ready from before
+        strategy = PlacementGroupSchedulingStrategy(group, 0, placement_group_capture_child_tasks=capture)
+        pid, groups = shoal.get(parent.options(scheduling_strategy=strategy).remote(), timeout=30)
+        assert groups == [group if capture else None, None]
+        seen.setdefault(pid, set()).add(capture)
+    assert any(len(captures) == 2 for captures in seen.values())
+
+
+def test_a_strategy_given_later_replaces_the_declared_group(group):
+    @shoal.remote(num_cpus=0, placement_group=group)
+    class Actor:
+        def group(self):
+            return get_current_placement_group()
+
+    assert shoal.get(Actor.remote().group.remote(), timeout=30) == group
+    assert shoal.get(Actor.options(scheduling_strategy="DEFAULT").remote().group.remote(), timeout=30) is None
 
 
 def test_a_group_that_does_not_fit_waits_and_leaves_the_rest_alone():

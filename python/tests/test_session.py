@@ -146,6 +146,24 @@ def test_a_runtime_that_cannot_start_says_why(run_script):
         """,
         env={"SHOAL_BINARY": "/bin/false"},
     )
+    run_script(
+        """
+        import pytest, shoal
+        with pytest.raises(RuntimeError, match="did not start: .*memory"):
+            shoal.init(num_cpus=1, object_store_memory=1000)
+        with pytest.raises(ValueError, match="labels must be"):
+            shoal.init(num_cpus=1, labels={"a": "x,y"})
+        """,
+        env={"SHOAL_ADDRESS": ""},
+    )
+    run_script(
+        """
+        import pytest, shoal
+        with pytest.raises(FileNotFoundError, match="SHOAL_BINARY names /nowhere"):
+            shoal.init(num_cpus=1)
+        """,
+        env={"SHOAL_BINARY": "/nowhere"},
+    )
 
 
 def test_ctrl_c_interrupts_get_and_leaves_nothing(tmp_path):

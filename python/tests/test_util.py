@@ -1,6 +1,7 @@
 """ActorPool, Queue and iterators over results."""
 
 import asyncio
+import os
 import threading
 
 import pytest
@@ -19,6 +20,10 @@ class Worker:
         if x < 0:
             raise ValueError("negative")
         return 2 * x
+
+    def wait_for(self, path):
+        while not os.path.exists(path):
+            threading.Event().wait(0.01)
 
 
 @pytest.fixture
@@ -51,6 +56,25 @@ def test_a_pool_survives_errors(pool):
     with pytest.raises(ValueError):
         next(results)
     assert list(pool.map(call, [5])) == [10]
+
+
+def test_a_pool_gives_up_what_comes_too_late(pool, tmp_path):
+    gate = tmp_path / "gate"
+    pool.submit(lambda actor, path: actor.wait_for.remote(path), str(gate))
+    pool.submit(call, 4)
+    with pytest.raises(TimeoutError):
+        pool.get_next(timeout=0.01)
+    with pytest.raises(TimeoutError):
+        pool.get_next(timeout=0.01, ignore_if_timedout=True)
+    assert pool.get_next(timeout=30) == 8
+    assert not pool.has_next()
+    gate.touch()
+    with pytest.raises(TypeError, match="one ObjectRef"):
+        pool.submit(lambda actor, value: [actor.double.remote(value)], 1)
+    empty = ActorPool([])
+    empty.submit(call, 1)
+    with pytest.raises(ValueError, match="no actors"):
+        empty.get_next()
 
 
 def test_a_pool_takes_and_gives_actors(pool):
@@ -102,6 +126,15 @@ def test_a_queue_is_shared_by_tasks():
     consumed = consume.remote(queue)
     shoal.get(produce.remote(queue), timeout=60)
     assert shoal.get(consumed, timeout=60) == list(range(10))
+    queue.shutdown()
+
+
+def test_a_queue_that_was_shut_down_says_so():
+    queue = Queue()
+    queue.put(1)
+    queue.shutdown()
+    with pytest.raises(RuntimeError, match="shut down"):
+        queue.get()
     queue.shutdown()
 
 

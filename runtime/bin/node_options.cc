@@ -5,9 +5,19 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "runtime/io/json.h"
 
 namespace shoal::bin {
+
+std::string AcceleratorType(const std::string& gpu_model) {
+  for (const std::string& word : std::vector<std::string>(absl::StrSplit(gpu_model, absl::ByAnyChar(" -"), absl::SkipEmpty()))) {
+    const bool has_digit = std::any_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (has_digit) return word;
+  }
+  return gpu_model;
+}
+
 namespace {
 
 constexpr double kMostUnits = 1e6;
@@ -79,6 +89,9 @@ absl::StatusOr<NodeOptions> NodeOptionsOf(const Options& options, const io::Meas
   // Amounts have steps of 0.0001; memory is offered in whole MiB.
   Amounts amounts = {{std::string(kCpu), *cpus}, {std::string(kGpu), *gpus},
                      {std::string(kMemory), static_cast<double>(*memory >> 20 << 20)}};
+  if (*gpus > 0 && !measured.gpu_model.empty()) {  // for accelerator_type
+    amounts.emplace_back(absl::StrCat("accelerator_type:", AcceleratorType(measured.gpu_model)), *gpus);
+  }
   if (const absl::Status added = AddCustom(options.Get("resources"), &amounts); !added.ok()) return added;
   absl::StatusOr<ResourceSet> total = ResourceSet::Parse(amounts);
   if (!total.ok()) return total.status();

@@ -22,6 +22,9 @@ struct NodeOptions {
   std::string python;
 };
 
+// "H100" of "NVIDIA H100 80GB HBM3": the first word with a digit. A node offers its GPUs also as `accelerator_type:H100`.
+std::string AcceleratorType(const std::string& gpu_model);
+
 // InvalidArgument names the option that is wrong.
 absl::StatusOr<NodeOptions> NodeOptionsOf(const Options& options, const io::MeasuredNode& measured);
 

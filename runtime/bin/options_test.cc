@@ -1,4 +1,5 @@
 #include "runtime/bin/options.h"
+#include "runtime/bin/node_options.h"
 
 #include "gtest/gtest.h"
 
@@ -57,6 +58,13 @@ TEST(OptionsTest, PairsMustBePairs) {
   EXPECT_FALSE(ParsePairs("labels", {"novalue"}).ok());
   EXPECT_FALSE(ParsePairs("labels", {"=x"}).ok());
   EXPECT_TRUE(ParsePairs("labels", {"empty="}).ok());
+}
+
+TEST(NodeOptionsTest, AGpuIsNamedAsAcceleratorTypeSaysIt) {
+  EXPECT_EQ(AcceleratorType("NVIDIA H100 80GB HBM3"), "H100");
+  EXPECT_EQ(AcceleratorType("NVIDIA A100-SXM4-40GB"), "A100");
+  EXPECT_EQ(AcceleratorType("Tesla T4"), "T4");
+  EXPECT_EQ(AcceleratorType("Quadro"), "Quadro");
 }
 
 TEST(OptionsTest, TwoDashesEndTheOptions) {

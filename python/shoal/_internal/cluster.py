@@ -125,21 +125,25 @@ def _start_runtime(options: dict[str, Any]) -> launch.LocalRuntime:
 def _address(options: dict[str, Any]) -> str | None:
     """A raylet's socket, or None for a runtime of our own."""
     address = options.get("address")
-    if address is None and not any(options.get(name) is not None for name in _START_OPTIONS):
-        address = os.environ.get("SHOAL_ADDRESS") or None
+    from_environment = os.environ.get("SHOAL_ADDRESS") or None
+    if address is None:
+        address = from_environment
     if address in (None, "local"):
         return None
     if not isinstance(address, str) or not address:
         raise ValueError(f'address must be a runtime directory, a socket, "auto" or "local", not {address!r}.')
     given = [name for name in _START_OPTIONS if options.get(name) is not None]
     if given:
-        raise ValueError(f"{given[0]} is for a runtime that init() starts: leave it out when you give an address.")
+        raise ValueError(
+            f"{given[0]} is for a runtime that init() starts: leave it out when you give an address, or say "
+            'address="local" when $SHOAL_ADDRESS gives one.'
+        )
     from shoal._internal import launch
 
     if address == "auto":
-        address = os.environ.get("SHOAL_ADDRESS") or launch.default_runtime_directory()
+        address = from_environment if from_environment not in (None, "auto") else launch.default_runtime_directory()
         if not os.path.exists(address):
-            raise ConnectionError("No runtime was found on this machine: start one with `shoal start`, or call init().")
+            raise ConnectionError(f"No runtime was found at {address}: start one with `shoal start`, or call init().")
     return launch.resolve_address(address)
 
 

@@ -12,7 +12,7 @@ from shoal import exceptions as ex
 
 
 class ErrorKind(enum.IntEnum):
-    """ErrorKind of schema/task_messages.h, in its order; `_shoal.error_kinds()` is compared with it in the tests."""
+    """ErrorKind of schema/task_messages.h, in its order; `_shoal.error_kind_count()` is compared with it in tests."""
 
     NONE = 0
     APPLICATION = 1

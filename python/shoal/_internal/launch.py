@@ -24,6 +24,8 @@ def find_binary() -> str:
     """$SHOAL_BINARY, the one in this package, the one of the build tree around the extension, or the one in $PATH."""
     named = os.environ.get("SHOAL_BINARY")
     if named:
+        if not os.access(named, os.X_OK):
+            raise FileNotFoundError(f"SHOAL_BINARY names {named}, which is no program: correct or unset it.")
         return named
     package = pathlib.Path(__file__).parent.parent / "bin" / "shoal"
     extension = _shoal.__file__
@@ -83,17 +85,21 @@ class LocalRuntime:
             try:
                 with os.fdopen(ready_read, "rb", buffering=0) as ready:
                     self.info = json.loads(_read_line(ready))
-            except (OSError, ValueError):
+                if "error" in self.info:
+                    raise ValueError(self.info["error"])
+            except (OSError, ValueError) as error:
                 self.stop()
-                raise RuntimeError(self._failure(errors)) from None
+                raise RuntimeError(self._failure(errors, error)) from None
             except BaseException:  # Ctrl-C while it starts
                 self.stop()
                 raise
 
-    def _failure(self, errors: IO[bytes]) -> str:
+    def _failure(self, errors: IO[bytes], error: Exception) -> str:
+        if "error" in self.info:  # in its own words
+            return f"The runtime did not start: {error}"
         errors.seek(0)
         lines = errors.read().decode(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"it ended with status {self._process.returncode} and said nothing"
+        reason = lines[-1] if lines else f"{error}, with status {self._process.returncode} and without a word"
         return f"{' '.join(self._command)} did not start a runtime: {reason}"
 
     @property
@@ -134,7 +140,7 @@ def _read_line(ready: IO[bytes]) -> bytes:
     while not line.endswith(b"\n"):
         readable, _, _ = select.select([ready], [], [], max(deadline - time.monotonic(), 0))
         if not readable:
-            raise OSError("not ready in time")
+            raise OSError(f"it was not ready after {_READY_TIMEOUT:.0f} s")
         part = ready.read(65536)
         if not part:
             raise OSError("it ended before it was ready")

@@ -62,6 +62,11 @@ class ActorPool:
             return
         actor = self._idle.pop()
         ref = fn(actor, value)
+        if not isinstance(ref, shoal.ObjectRef):
+            self._idle.append(actor)
+            raise TypeError(
+                f"The function must return one ObjectRef, not {type(ref).__name__}: let it call one method."
+            )
         self._running[ref] = (self._next_task, actor)
         self._by_index[self._next_task] = ref
         self._next_task += 1
@@ -71,32 +76,46 @@ class ActorPool:
         return bool(self._running) or bool(self._waiting)
 
     def get_next(self, timeout: float | None = None, ignore_if_timedout: bool = False) -> Any:
-        """The next result in the order of submission."""
+        """The next result in the order of submission. Raises StopIteration when there is none to come.
+
+        After `timeout` seconds TimeoutError is raised; with `ignore_if_timedout` this result is then given up, too.
+        """
         if not self.has_next():
             raise StopIteration("No more results to get.")
         while self._next_return not in self._by_index:
+            if not self._running:
+                raise ValueError("The pool has no actors: push() one.")
             if self._next_return >= self._next_task:
                 raise ValueError("get_next() cannot follow get_next_unordered() until all results were read.")
             self._next_return += 1
         ref = self._by_index[self._next_return]
         ready, _ = shoal.wait([ref], timeout=timeout)
         if not ready:
-            if not ignore_if_timedout:
-                raise TimeoutError("The next result was not there in time.")
-            return None
+            if ignore_if_timedout:  # nobody waits for it any more
+                self._next_return += 1
+                self._give_up(ref)
+            raise TimeoutError("The next result was not there in time.")
         self._next_return += 1
         return self._take(ref)
 
     def get_next_unordered(self, timeout: float | None = None, ignore_if_timedout: bool = False) -> Any:
-        """Whichever result comes next."""
+        """Whichever result comes next; raises as get_next. `ignore_if_timedout` gives the oldest one up."""
         if not self.has_next():
             raise StopIteration("No more results to get.")
+        if not self._running:
+            raise ValueError("The pool has no actors: push() one.")
         ready, _ = shoal.wait(list(self._running), num_returns=1, timeout=timeout)
         if not ready:
-            if not ignore_if_timedout:
-                raise TimeoutError("No result was there in time.")
-            return None
+            if ignore_if_timedout:
+                self._give_up(min(self._running, key=lambda ref: self._running[ref][0]))
+            raise TimeoutError("No result was there in time.")
         return self._take(ready[0])
+
+    def _give_up(self, ref: shoal.ObjectRef[Any]) -> None:
+        # Its actor still works on it; calls of one actor run in order, so what it is given next waits there.
+        index, actor = self._running.pop(ref)
+        del self._by_index[index]
+        self._return_actor(actor)
 
     def _take(self, ref: shoal.ObjectRef[Any]) -> Any:
         index, actor = self._running.pop(ref)

@@ -17,6 +17,7 @@ from typing import Any
 
 from shoal import _shoal
 from shoal._internal import cluster
+from shoal._internal.errors import ErrorKind
 from shoal.exceptions import TaskPlacementGroupRemoved, TaskUnschedulableError
 
 Bundle = dict[str, float]
@@ -80,7 +81,7 @@ def _wait(group_id: str, timeout: float | None) -> bool:
     state, kind, message = _shoal.wait_placement_group(group_id, timeout)
     name = _STATES[state]
     if name == "REMOVED":
-        if message and kind not in (0, 11):
+        if message and kind not in (ErrorKind.NONE, ErrorKind.PLACEMENT_GROUP_REMOVED):
             raise TaskUnschedulableError(message)
         raise TaskPlacementGroupRemoved(message or f"Placement group {group_id} has been removed.")
     return name == "CREATED"
@@ -137,14 +138,36 @@ def remove_placement_group(placement_group: PlacementGroup) -> None:
 
 
 def placement_group_table(placement_group: PlacementGroup | None = None) -> dict[str, Any]:
-    """State of one group, or of all by id."""
-    cluster.ensure_init()
-    rows = json.loads(_shoal.list_state("placement_groups", ""))
-    table = {row.get("placement_group_id", row.get("id", "")): row for row in rows}
+    """State of one group, or of all by id, with Ray's keys: placement_group_id, name, bundles (by index),
+    bundles_to_node_id, strategy, state, stats; also `reason` (why it waits).
+    """
+    rows = _rows()
     if placement_group is None:
-        return table
-    row: dict[str, Any] = table.get(placement_group.id, {})
-    return row
+        return {row["placement_group_id"]: _as_ray(row) for row in rows}
+    for row in rows:
+        if row["placement_group_id"] == placement_group.id:
+            return _as_ray(row)
+    return {}
+
+
+def _rows() -> list[dict[str, Any]]:
+    cluster.ensure_init()
+    found: list[dict[str, Any]] = json.loads(_shoal.list_state("placement_groups", ""))
+    return found
+
+
+def _as_ray(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "placement_group_id": row["placement_group_id"],
+        "name": row["name"],
+        "namespace": row["namespace"],
+        "bundles": {bundle["bundle_index"]: bundle["resources"] for bundle in row["bundles"]},
+        "bundles_to_node_id": {bundle["bundle_index"]: bundle["node_id"] for bundle in row["bundles"]},
+        "strategy": row["strategy"],
+        "state": row["state"],
+        "stats": {},
+        "reason": row["reason"],
+    }
 
 
 def get_placement_group(placement_group_name: str) -> PlacementGroup:
@@ -153,20 +176,14 @@ def get_placement_group(placement_group_name: str) -> PlacementGroup:
         raise ValueError("get_placement_group needs a name.")
     deadline = time.monotonic() + 1.0
     while True:
-        for group_id, row in placement_group_table().items():
-            if row.get("name") == placement_group_name and row.get("state") != "REMOVED":
-                return PlacementGroup(group_id, _bundles_of(row))
+        for row in _rows():
+            here = row["namespace"] == _shoal.identity()["namespace"]
+            if here and row["name"] == placement_group_name and row["state"] != "REMOVED":
+                return PlacementGroup(row["placement_group_id"], [bundle["resources"] for bundle in row["bundles"]])
         # The creation may still be on its way from another process.
         if time.monotonic() > deadline:
-            raise ValueError(f"There is no placement group named {placement_group_name!r} in this cluster.")
+            raise ValueError(f"There is no placement group named {placement_group_name!r} in this namespace.")
         time.sleep(0.02)
-
-
-def _bundles_of(row: Mapping[str, Any]) -> list[Bundle]:
-    bundles: Any = row.get("bundles", [])
-    if isinstance(bundles, Mapping):
-        bundles = list(bundles.values())
-    return [dict(bundle.get("resources", bundle)) for bundle in bundles]
 
 
 # What runs now: (group, whether children run in it too). Set by the worker around each task.
@@ -179,10 +196,13 @@ _of_actor: tuple[PlacementGroup | None, bool] = (None, False)
 def enter_placement_group(group: PlacementGroup | None, capture: bool, for_actor: bool = False) -> None:
     """Called by the worker before a task runs, and once for an actor."""
     global _of_actor
+    before = captured_placement_group()
     if for_actor:
         _of_actor = (group, capture)
     else:
         _current.set((group, capture))
+    if captured_placement_group() != before:
+        _shoal.reconfigure()  # calls that are ready to be made would go where they went before
 
 
 def _here() -> tuple[PlacementGroup | None, bool]:

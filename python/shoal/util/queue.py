@@ -64,7 +64,14 @@ class Queue:
     def __init__(self, maxsize: int = 0, actor_options: dict[str, Any] | None = None) -> None:
         self.maxsize = maxsize
         options = {"max_concurrency": 1000, "num_cpus": 0, **(actor_options or {})}
-        self.actor: Any = shoal.remote(_QueueActor).options(**options).remote(maxsize)
+        self._actor: Any = shoal.remote(_QueueActor).options(**options).remote(maxsize)
+
+    @property
+    def actor(self) -> Any:
+        """The actor that holds the items."""
+        if self._actor is None:
+            raise RuntimeError("This queue was shut down: make another.")
+        return self._actor
 
     def __len__(self) -> int:
         return self.size()
@@ -152,7 +159,12 @@ class Queue:
         return list(items)
 
     def shutdown(self, force: bool = False, grace_period_s: int = 5) -> None:
-        """Ends the actor; what still waits in the queue is lost."""
-        if self.actor is not None:
-            shoal.kill(self.actor, no_restart=True)
-        self.actor = None
+        """Ends the actor; what still waits in the queue is lost. Calls under way have `grace_period_s` seconds to end,
+        none with `force`.
+        """
+        actor, self._actor = self._actor, None
+        if actor is None:
+            return
+        if not force:
+            shoal.wait([actor.__ray_terminate__.remote()], timeout=grace_period_s)
+        shoal.kill(actor, no_restart=True)
