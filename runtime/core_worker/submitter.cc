@@ -213,6 +213,11 @@ void Submitter::AfterTasksLeft(const Turn& t, Lease* lease) {
     if (shape->queue.empty() && shape->stacked > 0) ReclaimFor(t, lease);
   }
   Settle(lease);
+  // Whoever has just worked is awake: calls one after the other stay there, and a second lease that they do not need goes back.
+  if (lease->in_flight.empty() && lease->list == &shape->open) {
+    shape->open.Remove(lease);
+    shape->open.Insert(shape->open.front(), lease);
+  }
   if (!shape->queue.empty()) MarkDirty(shape);
 }
 
