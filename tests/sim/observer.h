@@ -71,6 +71,7 @@ class Observer {
   void OnProcessDied(uint32_t process);
   void OnDeclaredDead(NodeId node);
   bool WasDeclaredDead(uint64_t node) const { return declared_dead_.contains(node); }
+  bool AnyDeclaredDead() const { return !declared_dead_.empty(); }
   // Nothing in this run makes a live machine look dead.
   void DeathsAreTrue() { deaths_are_true_ = true; }
 

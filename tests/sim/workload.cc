@@ -91,7 +91,8 @@ bool Workload::Excused() const {
 bool Workload::Allowed(const ErrorInfo& error, Loss loss) const {
   if (loss == Loss::kAny || Excused()) return true;
   if (loss == Loss::kNone) return false;
-  const bool deaths = cluster_.deaths() > 0;
+  // A node that was cut off for too long is as good as killed.
+  const bool deaths = cluster_.deaths() > 0 || cluster_.observer().AnyDeclaredDead();
   switch (error.kind) {
     case ErrorKind::kOwnerDied:
     case ErrorKind::kObjectLost:
