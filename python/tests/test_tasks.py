@@ -473,3 +473,23 @@ def test_tasks_may_be_submitted_from_many_threads():
     for thread in threads:
         thread.join(60)
     assert results == [100 * i + 4950 for i in range(8)]
+
+
+@shoal.remote
+class Counts:
+    def arguments(self, *values):
+        return len(values)
+
+
+def test_calls_larger_than_a_ring_arrive():
+    """A call of some megabytes is written piece by piece as the worker reads; whoever sleeps is woken for each."""
+
+    @shoal.remote
+    def arguments(*values, code=bytes(3_000_000)):
+        return len(values) + len(code)
+
+    counts = Counts.remote()
+    megabytes = [bytes(90_000) for _ in range(44)]
+    for _ in range(5):
+        assert shoal.get(counts.arguments.remote(*megabytes), timeout=30) == 44
+        assert shoal.get(arguments.remote(*megabytes), timeout=30) == 3_000_044

@@ -39,14 +39,17 @@ bool CoreLinks::Write(Link& link, const Message& message) {
   if (char* to = link.out->out().Reserve(size)) {
     EncodeTo(message, to);
     link.out->out().Commit();
-  } else if (!link.out->out().TryWrite(Encode(message))) {
-    return false;
+    MarkDirty(link);
+    return true;
   }
-  if (!link.dirty) {
-    link.dirty = true;
-    dirty_.push_back(&link);
-  }
-  return true;
+  const bool whole = link.out->out().TryWrite(Encode(message));
+  MarkDirty(link);  // a part may be there, and makes room for the rest once it is read
+  return whole;
+}
+
+void CoreLinks::MarkDirty(Link& link) {
+  if (std::exchange(link.dirty, true)) return;
+  dirty_.push_back(&link);
 }
 
 void CoreLinks::OnConnected(WorkerId peer, DoorbellHandle doorbell) {
@@ -118,13 +121,8 @@ bool CoreLinks::Flush() {
   if (waiting_links_ == 0) return false;
   for (Link* link : links_) {
     if (link->waiting.empty() || link->out == nullptr) continue;
-    while (!link->waiting.empty() && link->out->out().TryWrite(link->waiting.front())) {
-      link->waiting.pop_front();
-      if (!link->dirty) {
-        link->dirty = true;
-        dirty_.push_back(link);
-      }
-    }
+    while (!link->waiting.empty() && link->out->out().TryWrite(link->waiting.front())) link->waiting.pop_front();
+    MarkDirty(*link);
     if (link->waiting.empty()) --waiting_links_;
   }
   return waiting_links_ > 0;

@@ -61,6 +61,8 @@ class CoreLinks {
 
   Link& LinkTo(WorkerId peer);
   bool Write(Link& link, const Message& message);
+  // Its doorbell is rung with the next RingDoorbells.
+  void MarkDirty(Link& link);
   size_t ReceiveFrom(Link& link, RingPair* pair, size_t budget, const Deliver& deliver);
 
   Connect connect_;
