@@ -10,8 +10,8 @@
 // std::variant and structs with Fields. Integers are little-endian and of fixed width, lengths are 32 bits.
 #pragma once
 
-#include <cstdint>
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <string>

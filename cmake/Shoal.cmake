@@ -42,6 +42,7 @@ function(shoal_library name)
   if(L_SRCS)
     add_library(${name} STATIC ${L_SRCS})
     target_link_libraries(${name} PUBLIC ${L_DEPS} PRIVATE ${L_PRIVATE_DEPS} $<BUILD_INTERFACE:shoal_flags>)
+    target_compile_features(${name} PUBLIC cxx_std_20)
     target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
                                $<INSTALL_INTERFACE:include/shoal> $<INSTALL_INTERFACE:include>)
     if(SHOAL_BUGGIFY)

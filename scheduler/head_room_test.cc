@@ -15,6 +15,10 @@ class HeadRoom : public HeadTest {
     }
     SetFree(n, 0);
   }
+  void TwoFullNodes(const Address& owner) {
+    for (uint64_t n : {1, 2}) Join(n, 1);
+    for (uint64_t n : {1, 2}) Fill(n, owner);
+  }
   void Vacate(uint64_t n) {
     Node(n).report.leases.clear();
     SetFree(n, 1);
@@ -51,10 +55,7 @@ TEST_P(HeadRoom, IsNotMadeWhereNoLeaseCouldGiveIt) {
 }
 
 TEST_P(HeadRoom, IsMadeForAllBundlesOfAGroupAndKeptFromLeasesUntilThen) {
-  Join(1, 1);
-  Join(2, 1);
-  Fill(1, P(1, 2));
-  Fill(2, P(1, 2));
+  TwoFullNodes(P(1, 2));
   Spill(P(1, 2), Cpus(1), 100);
   Say(Driver(1), CreatePlacementGroup{Group(3, Driver(1), PackStrategy::kStrictSpread, {1, 1})});
   Drop<PlacementGroupUpdate>();
@@ -69,10 +70,7 @@ TEST_P(HeadRoom, IsMadeForAllBundlesOfAGroupAndKeptFromLeasesUntilThen) {
 }
 
 TEST_P(HeadRoom, IsMadeForAnOwnerWithoutAnyLeaseOnly) {
-  Join(1, 1);
-  Join(2, 1);
-  Fill(1, P(1, 2));
-  Fill(2, P(1, 2));
+  TwoFullNodes(P(1, 2));
   Spill(P(1, 2), Cpus(1), 5);
   Advance(2s);
   ExpectSilence();

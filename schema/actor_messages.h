@@ -32,7 +32,7 @@ struct ActorSpec {
   // Free on its node when it is placed: what it holds, and what it wants to find free.
   ResourceSet ToFind() const {
     ResourceSet find = shape.resources;
-    for (const auto& [name, steps] : placement.amounts()) find.Set(name, std::max(find.Get(name), steps));
+    for (const auto& [resource, steps] : placement.amounts()) find.Set(resource, std::max(find.Get(resource), steps));
     return find;
   }
   template <class V> void Fields(V& v) {

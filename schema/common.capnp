@@ -1,7 +1,7 @@
 # What all messages are made of: names, addresses, resources, errors. See base/ids.h and base/resources.h.
 #
 # Rules of the whole contract (schema/README.md): a struct here has the name of its C++ struct and its fields in the order of
-# that struct's Fields(), one ordinal each; new fields and new enumerants go to the end; nothing is ever removed or renumbered; a
+# that struct's Fields(), one ordinal each; new fields and new enumerants go to the end; from the first release on nothing is removed or renumbered; a
 # default here is the default there. codec_test compares both descriptions.
 @0x9d6f5464c58ffa8e;
 

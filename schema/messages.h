@@ -37,6 +37,11 @@ using MessageVariant = std::variant<
     PlacementGroupUpdate, PrepareBundles, BundlesPrepared, CommitBundles, ReturnBundles, StartJob, FinishJob,
     ListState, ListStateReply>;
 
+template <class M, class Variant>
+inline constexpr bool kIsMessage = false;
+template <class M, class... Kinds>
+inline constexpr bool kIsMessage<M, std::variant<Kinds...>> = (std::is_same_v<M, Kinds> || ...);
+
 // One message of any kind: std::get, std::get_if and std::visit work as on the variant. What a variant of so many alternatives needs
 // for its moves and its end is compiled once, in messages.cc, and not in every file that names a message.
 class Message : public MessageVariant {
@@ -48,7 +53,7 @@ class Message : public MessageVariant {
   Message& operator=(Message&& other) noexcept;
   ~Message();
   template <class M>
-    requires(!std::is_same_v<M, Message>)
+    requires(kIsMessage<M, MessageVariant>)
   Message(M value) : Message(Of(std::move(value))) {}
 
   // Makes it a new M, to fill in.

@@ -46,6 +46,18 @@ def check_resources(name: str, value: Any) -> None:
     _resources(name, value)
 
 
+def check_labels(name: str, labels: Any) -> None:
+    """Raises unless `labels` is None or a dict of texts that fit on a command line."""
+    if labels is None:
+        return
+    if not isinstance(labels, Mapping):
+        raise TypeError(f"{name} must be a dict of names and texts, not {type(labels).__name__}.")
+    for key, value in labels.items():
+        for text in (key, value):
+            if not isinstance(text, str) or not text or any(character in text for character in ",="):
+                raise ValueError(f'{name} must be non-empty texts without "," and "=", not {key!r}: {value!r}.')
+
+
 def _gpu_quantity(name: str, value: Any) -> None:
     _quantity(name, value)
     if value is not None and value > 1 and float(value) != int(value):
@@ -298,18 +310,6 @@ def merged(declared: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     if "placement_group" in given and "scheduling_strategy" not in given:
         result.pop("scheduling_strategy", None)
     return result
-
-
-def check_labels(name: str, labels: Any) -> None:
-    """Raises unless `labels` is None or a dict of texts that fit on a command line."""
-    if labels is None:
-        return
-    if not isinstance(labels, Mapping):
-        raise TypeError(f"{name} must be a dict of names and texts, not {type(labels).__name__}.")
-    for key, value in labels.items():
-        for text in (key, value):
-            if not isinstance(text, str) or not text or any(character in text for character in ",="):
-                raise ValueError(f'{name} must be non-empty texts without "," and "=", not {key!r}: {value!r}.')
 
 
 def label_selector(options: Mapping[str, Any]) -> dict[str, str]:

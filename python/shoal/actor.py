@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from shoal import _options, _shoal
 from shoal._internal import cluster
 from shoal.exceptions import AsyncioActorExit, NameTakenError
-from shoal.remote_function import Code, extras, register_shape
+from shoal.remote_function import Code, call_extras, extras, packed, register_shape
 
 _ASYNC_MAX_CONCURRENCY = 1000
 _METHOD_OPTIONS = "__shoal_method_options__"
@@ -140,8 +140,7 @@ class ActorClass:
         raise NameTakenError(f"The name {name!r} is taken by another actor: choose another, or use get_if_exists=True.")
 
     def _worker_options(self, asyncio: bool, concurrency: int) -> bytes:
-        data = extras(self._options)
-        found = pickle.loads(data) if data else {}
+        found = extras(self._options)
         found["asyncio"] = asyncio
         found["max_concurrency"] = concurrency
         found["concurrency_groups"] = dict(self._options.get("concurrency_groups") or {})
@@ -150,7 +149,7 @@ class ActorClass:
             for name, options in self._methods.items()
             if options.get("concurrency_group")
         }
-        return pickle.dumps(found, 5)
+        return packed(found)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(f"An actor is started by {self.__name__}.remote(), not by {self.__name__}().")
@@ -206,7 +205,7 @@ class _CallPlan:
             max_retries=self.default_retries if retries is None else retries,
             retry_exceptions=bool(options.get("retry_exceptions")),
             concurrency_group=options.get("concurrency_group") or "",
-            options=extras({"retry_exceptions": options.get("retry_exceptions"), "placement_group": "default"}),
+            options=packed(call_extras({"retry_exceptions": options.get("retry_exceptions")})),
         )
 
 

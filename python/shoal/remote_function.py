@@ -39,7 +39,7 @@ class Code:
         return self._id, self._bytes
 
 
-def extras(options: dict[str, Any]) -> bytes:
+def call_extras(options: dict[str, Any]) -> dict[str, Any]:
     """What the worker has to know about a call beyond its arguments; mostly nothing."""
     found: dict[str, Any] = {}
     if options.get("max_calls"):
@@ -47,9 +47,20 @@ def extras(options: dict[str, Any]) -> bytes:
     classes = options.get("retry_exceptions")
     if isinstance(classes, (list, tuple)):
         found["retry_exceptions"] = serialization.dumps_code(tuple(classes))
+    return found
+
+
+def extras(options: dict[str, Any]) -> dict[str, Any]:
+    """The same about a task or an actor, which may run in a placement group."""
+    found = call_extras(options)
     group, _, capture = _options.placement_of(options)
     if group is not None:
         found["placement_group"] = (group.id, group.bundle_specs, capture)
+    return found
+
+
+def packed(found: dict[str, Any]) -> bytes:
+    """Extras as they travel."""
     return pickle.dumps(found, 5) if found else b""
 
 
@@ -85,7 +96,7 @@ class _Plan:
             num_returns=1 if num_returns is None else num_returns,
             max_retries=_DEFAULT_MAX_RETRIES if retries is None else retries,
             retry_exceptions=bool(options.get("retry_exceptions")),
-            options=extras(options),
+            options=packed(extras(options)),
         )
 
 

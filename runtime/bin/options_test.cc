@@ -1,7 +1,7 @@
 #include "runtime/bin/options.h"
-#include "runtime/bin/node_options.h"
 
 #include "gtest/gtest.h"
+#include "runtime/bin/node_options.h"
 
 namespace shoal::bin {
 namespace {

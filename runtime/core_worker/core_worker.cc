@@ -394,7 +394,6 @@ void CoreWorker::SetConcurrency(int32_t max_concurrency, std::vector<std::pair<s
   impl_->executor_.SetConcurrency(max_concurrency, std::move(groups));
 }
 
-
 void CoreWorker::OnMessage(TimePoint now, const Address& from, Message&& message, CoreWorkerActions* actions) {
   Impl::Step step(impl_.get(), now, actions);
   impl_->Dispatch(step, from, std::move(message));

@@ -384,10 +384,9 @@ void CoreProcess::FinishTask(const TaskSpec& spec, std::vector<NewValue> results
   for (size_t i = 0; i < results.size(); ++i) {
     NewValue& result = results[i];
     ObjectValue& value = values[i];
-    if (absl::Status status = CheckContained(result); !status.ok() && !result.error) {
-      value.kind = ValueKind::kError;
-      value.error = {ErrorKind::kInvalidArgument, std::string(status.message()), Payload()};
-      continue;
+    if (absl::Status status = CheckContained(result); !status.ok()) {
+      result.error = {ErrorKind::kInvalidArgument, std::string(status.message()), Payload()};
+      result.contained.clear();
     }
     value.contained = std::move(result.contained);
     if (result.error) {

@@ -4,10 +4,9 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
-#include "base/json.h"
 #include "base/buggify.h"
 #include "base/check.h"
-#include "runtime/raylet/policy.h"
+#include "base/json.h"
 #include "schema/labels.h"
 
 namespace shoal::raylet {
@@ -145,10 +144,8 @@ void Demands::OnGrantLeases(const Turn& t, const GrantLeases& message, const std
   if (why.empty() && SHOAL_BUGGIFY("raylet.refuse_grant")) why = "refused to see what happens then";
   if (why.empty()) {
     const KindPtr kind = MakeKind(message.shape.worker);
-    while (reply.granted < count && leases_.Grant(t, message.owner, message.shape, id, kind)) {
-      RoomTaken(message.shape.resources);
-      ++reply.granted;
-    }
+    while (reply.granted < count && leases_.Grant(t, message.owner, message.shape, id, kind)) ++reply.granted;
+    for (uint32_t i = 0; i < reply.granted; ++i) RoomTaken(message.shape, message.shape.resources);
     if (reply.granted < count) why = "no room is left on this node";
   }
   if (reply.granted < message.count) reply.refused = MakeError(ErrorKind::kUnschedulable, why);
@@ -162,6 +159,10 @@ void Demands::OnMakeRoom(const Turn& t, const MakeRoom& message) {
   kept_for_head_until_ = t.now + kKeepForHead;
 }
 
+void Demands::RoomTaken(const Shape& shape, const ResourceSet& resources) {
+  if (shape.strategy.kind != StrategyKind::kPlacementGroup) RoomTaken(resources);
+}
+
 void Demands::RoomTaken(const ResourceSet& resources) {
   if (kept_for_head_.empty()) return;
   for (const auto& [name, steps] : resources.amounts()) {
@@ -173,7 +174,10 @@ void Demands::RoomTaken(const ResourceSet& resources) {
 // ---- the turn's end
 
 void Demands::Settle(const Turn& t, bool may_grant) {
-  if (kept_for_head_until_ <= t.now) RoomTaken(ResourceSet(kept_for_head_));
+  if (!kept_for_head_.empty() && kept_for_head_until_ <= t.now) {
+    kept_for_head_ = {};
+    changed_ = true;
+  }
   if (may_grant) HelpStarving(t);
   const bool due = changed_ || seen_released_ != resources_.released() || may_grant != may_grant_;
   may_grant_ = may_grant;

@@ -24,8 +24,9 @@ class Demands {
   // `refusal`: why nothing can be granted to this owner now; "" if it can.
   void OnGrantLeases(const Turn& t, const GrantLeases& message, const std::string& refusal);
   void OnMakeRoom(const Turn& t, const MakeRoom& message);
-  // The head has placed this much here.
+  // The head has placed this much here: bundles, or what has that shape (in a group it takes nothing more).
   void RoomTaken(const ResourceSet& resources);
+  void RoomTaken(const Shape& shape, const ResourceSet& resources);
   // A lease reached its owner, or cannot.
   void Granted(const Turn& t, const Address& owner, ShapeId shape);
   void Failed(const Turn& t, const Address& owner, ShapeId shape, const ErrorInfo& error);
@@ -66,7 +67,7 @@ class Demands {
   Place PlaceOf(const Shape& shape) const;
   void Schedule(const Turn& t);
   void HelpStarving(const Turn& t);
-  // Revokes until what is free or on its way back covers `resources`. False if that can never be.
+  // Revokes until what is free or on its way back covers `resources`. False if that cannot be now.
   bool RevokeFor(const Turn& t, const Address& owner, const ResourceSet& resources);
   // What is free without what is kept for others.
   bool HasRoomFor(const Key& key, const Demand& demand) const;

@@ -443,7 +443,7 @@ struct Raylet::Impl::Dispatch {
   }
   void operator()(StartActor& m) {
     FromHead(m, [&] {
-      raylet.demands_.RoomTaken(m.spec.ToFind());
+      raylet.demands_.RoomTaken(m.spec.shape, m.spec.ToFind());
       raylet.actors_.OnStart(t, std::move(m), raylet.head_.live(t.now));
     });
   }

@@ -3,9 +3,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/json.h"
 #include "base/buggify.h"
-#include "runtime/raylet/policy.h"
+#include "base/json.h"
 
 namespace shoal::raylet {
 namespace {

@@ -1,11 +1,11 @@
 #include "scheduler/policy/fit_index.h"
-#include "schema/labels.h"
 
 #include <algorithm>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "schema/labels.h"
 
 namespace shoal::scheduler {
 namespace {

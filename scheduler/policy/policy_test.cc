@@ -3,10 +3,10 @@
 #include <set>
 
 #include "gtest/gtest.h"
-#include "schema/labels.h"
 #include "scheduler/policy/bitmap.h"
 #include "scheduler/policy/fit_index.h"
 #include "scheduler/policy/plan_bundles.h"
+#include "schema/labels.h"
 
 namespace shoal::scheduler {
 namespace {

@@ -174,11 +174,12 @@ def get_placement_group(placement_group_name: str) -> PlacementGroup:
     """The placement group of that name in this namespace."""
     if not placement_group_name:
         raise ValueError("get_placement_group needs a name.")
+    cluster.ensure_init()
+    namespace = _shoal.identity()["namespace"]
     deadline = time.monotonic() + 1.0
     while True:
         for row in _rows():
-            here = row["namespace"] == _shoal.identity()["namespace"]
-            if here and row["name"] == placement_group_name and row["state"] != "REMOVED":
+            if row["namespace"] == namespace and row["name"] == placement_group_name and row["state"] != "REMOVED":
                 return PlacementGroup(row["placement_group_id"], [bundle["resources"] for bundle in row["bundles"]])
         # The creation may still be on its way from another process.
         if time.monotonic() > deadline:
