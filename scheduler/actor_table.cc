@@ -192,8 +192,8 @@ void ActorTable::OnWatch(const Turn& t, const Address& from, ActorId id) {
   Say(t, from, UpdateOf(actor));
 }
 
-void ActorTable::OnGet(const Turn& t, const Address& from, const GetActor& message) {
-  GetActorReply reply;
+void ActorTable::OnGet(const Turn& t, const Address& from, const FindActor& message) {
+  FindActorReply reply;
   reply.request = message.request;
   auto it = names_.find({message.ns, message.name});
   if (it == names_.end()) {

@@ -65,7 +65,7 @@ class ActorTable {
   // ---- requests. `job_over`: the actor's job has finished
   void OnCreate(const Turn& t, const Address& from, ActorSpec&& spec, bool job_over);
   void OnWatch(const Turn& t, const Address& from, ActorId id);
-  void OnGet(const Turn& t, const Address& from, const GetActor& message);
+  void OnGet(const Turn& t, const Address& from, const FindActor& message);
   void OnKill(const Turn& t, const KillActor& message);
 
   // ---- raylets

@@ -194,7 +194,7 @@ void Head::Impl::On(const Turn& t, const Address& from, WatchActor&& message) {
   if (FromProcess(from)) actors.OnWatch(t, from, message.actor);
 }
 
-void Head::Impl::On(const Turn& t, const Address& from, GetActor&& message) { actors.OnGet(t, from, message); }
+void Head::Impl::On(const Turn& t, const Address& from, FindActor&& message) { actors.OnGet(t, from, message); }
 
 void Head::Impl::On(const Turn& t, const Address&, KillActor&& message) { actors.OnKill(t, message); }
 

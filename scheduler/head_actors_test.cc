@@ -323,18 +323,18 @@ TEST_P(HeadActors, ANameLeadsToTheActorUntilItIsDead) {
   spec.handle = Payload("handle");
   spec.max_task_retries = 3;
   Live(spec, 1);
-  Say(P(1, 2), GetActor{RequestId{1}, "counter", "ns"});
-  const GetActorReply found = Take<GetActorReply>(P(1, 2));
+  Say(P(1, 2), FindActor{RequestId{1}, "counter", "ns"});
+  const FindActorReply found = Take<FindActorReply>(P(1, 2));
   EXPECT_EQ(found.actor, ActorId{7});
   EXPECT_EQ(found.handle.view(), "handle");
   EXPECT_EQ(found.max_task_retries, 3);
-  Say(P(1, 2), GetActor{RequestId{2}, "counter", "other"});
-  EXPECT_EQ(Take<GetActorReply>(P(1, 2)).error.kind, ErrorKind::kNotFound);
+  Say(P(1, 2), FindActor{RequestId{2}, "counter", "other"});
+  EXPECT_EQ(Take<FindActorReply>(P(1, 2)).error.kind, ErrorKind::kNotFound);
   Say(Driver(1), KillActor{ActorId{7}});
   Update(Driver(1), ActorState::kDead);
   Take<StopActor>(Raylet(1));
-  Say(P(1, 2), GetActor{RequestId{3}, "counter", "ns"});
-  EXPECT_EQ(Take<GetActorReply>(P(1, 2)).error.kind, ErrorKind::kNotFound);
+  Say(P(1, 2), FindActor{RequestId{3}, "counter", "ns"});
+  EXPECT_EQ(Take<FindActorReply>(P(1, 2)).error.kind, ErrorKind::kNotFound);
   spec.id = ActorId{8};
   Live(spec, 1);
 }
@@ -501,8 +501,8 @@ TEST_P(HeadActors, ANewHeadFindsLivingActorsAndDoesNotStartThemAgain) {
   EXPECT_EQ(Update(Driver(1), ActorState::kAlive).address, P(1, 5));
   Report(1);
   ExpectSilence();
-  Say(P(1, 2), GetActor{RequestId{1}, "counter", ""});
-  EXPECT_EQ(Take<GetActorReply>(P(1, 2)).actor, ActorId{7});
+  Say(P(1, 2), FindActor{RequestId{1}, "counter", ""});
+  EXPECT_EQ(Take<FindActorReply>(P(1, 2)).actor, ActorId{7});
   Exit(1, start, false);
   Update(Driver(1), ActorState::kRestarting);
   const StartActor again = StartOn(1);

@@ -51,7 +51,7 @@ class Head::Impl {
   // ---- requests of processes
   void On(const Turn& t, const Address& from, CreateActor&& message);
   void On(const Turn& t, const Address& from, WatchActor&& message);
-  void On(const Turn& t, const Address& from, GetActor&& message);
+  void On(const Turn& t, const Address& from, FindActor&& message);
   void On(const Turn& t, const Address& from, KillActor&& message);
   void On(const Turn& t, const Address& from, CreatePlacementGroup&& message);
   void On(const Turn& t, const Address& from, RemovePlacementGroup&& message);

@@ -49,13 +49,13 @@ struct WatchActor {
   actor @0 :UInt64;
 }
 
-struct GetActor {
+struct FindActor {
   request @0 :UInt64;
   name @1 :Text;
   ns @2 :Text;
 }
 
-struct GetActorReply {
+struct FindActorReply {
   request @0 :UInt64;
   error @1 :ErrorInfo;
   actor @2 :UInt64;

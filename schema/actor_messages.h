@@ -52,12 +52,12 @@ struct WatchActor {
   ActorId actor;
   template <class V> void Fields(V& v) { v(actor); }
 };
-struct GetActor {
+struct FindActor {
   RequestId request;
   std::string name, ns;
   template <class V> void Fields(V& v) { v(request, name, ns); }
 };
-struct GetActorReply {
+struct FindActorReply {
   RequestId request;
   ErrorInfo error;
   ActorId actor;

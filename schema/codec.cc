@@ -364,7 +364,20 @@ class Scratch {
   size_t aligned_words_ = 0;
 };
 
-thread_local Scratch t_scratch;
+// A pointer, because messages are encoded also after the destructors of a thread's objects have run: in atexit. Then one is made anew.
+thread_local Scratch* t_scratch = nullptr;
+
+struct ScratchOwner {
+  ~ScratchOwner() { delete std::exchange(t_scratch, nullptr); }
+};
+
+Scratch& ThreadScratch() {
+  if (t_scratch == nullptr) {
+    thread_local ScratchOwner owner;
+    t_scratch = new Scratch();
+  }
+  return *t_scratch;
+}
 
 absl::Status NotAMessage(std::string_view why) {
   return absl::InvalidArgumentError(
@@ -379,7 +392,7 @@ const std::vector<std::string>& SchemaProblems() { return BoundRoot().problems; 
 
 std::string EncodeMessage(const Message& message) {
   const codec::RootLayout& layout = codec::Root();
-  capnp::MallocMessageBuilder builder(codec::t_scratch.ForBuilding());
+  capnp::MallocMessageBuilder builder(codec::ThreadScratch().ForBuilding());
   capnp::AnyStruct::Builder root = builder.getRoot<capnp::AnyPointer>().initAsAnyStruct(layout.data_words, layout.pointers);
   std::memcpy(root.getDataSection().begin() + layout.tag_at, &layout.tags[message.index()], sizeof(uint16_t));
   std::visit(
@@ -404,7 +417,7 @@ absl::StatusOr<Message> DecodeMessage(std::string_view bytes) {
   codec::Progress progress{.memory_left = bytes.size() * codec::kMemoryPerByte};
   Message message;
   try {
-    const auto words = codec::t_scratch.Align(bytes);
+    const auto words = codec::ThreadScratch().Align(bytes);
     capnp::FlatArrayMessageReader reader(words, options);
     if (reader.getEnd() != words.end()) return codec::NotAMessage("something follows its end");
     codec::ReadRoot(reader.getRoot<capnp::AnyPointer>(), &progress, &message);

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "gtest/gtest.h"
 #include "schema/codec_layout.h"
+#include "schema/limits.h"
 #include "schema/random_message.h"
 
 namespace shoal {
@@ -186,6 +187,33 @@ TEST(Codec, LargeMessagesSurvive) {
   LogLines empty_lines;
   empty_lines.lines.resize(100'000);
   ExpectRoundTrip(empty_lines);
+}
+
+// The largest call that is let through, with all that rides along, and the largest reply.
+TEST(Codec, TheLargestMessagesFitEveryLink) {
+  PushTask push;
+  push.spec.name = std::string(kMostNameBytes, 'x');
+  push.spec.options = Payload(std::string(kMostSettingsBytes, 'x'));
+  push.spec.args = Payload(std::string(kMostArgumentBytes, 'x'));
+  push.spec.refs.resize(kMostContained);
+  for (ArgRef& arg : push.spec.refs) arg.value.locations.resize(4);
+  push.spec.refs[0].value.data = Payload(std::string(kInlineTotalBytes, 'x'));
+  push.code = Payload(std::string(kMostCodeBytes, 'x'));
+  ASSERT_TRUE(CheckSize(push.spec).ok());
+  const Message call = std::move(push);
+  EXPECT_LT(EncodedSize(call), kMostMessageBytes);
+  EXPECT_LT(EncodeMessage(call).size(), kMostMessageBytes);
+  EXPECT_TRUE(DecodeMessage(EncodeMessage(call)).ok());
+
+  TaskReply reply;
+  reply.results.resize(kMostReturns);
+  for (ObjectValue& value : reply.results) value.locations.resize(1);
+  reply.results[0].data = Payload(std::string(kInlineTotalBytes, 'x'));
+  reply.results[0].contained.resize(kMostContained);
+  const Message answer = std::move(reply);
+  EXPECT_LT(EncodedSize(answer), kMostMessageBytes);
+  EXPECT_LT(EncodeMessage(answer).size(), kMostMessageBytes);
+  EXPECT_TRUE(DecodeMessage(EncodeMessage(answer)).ok());
 }
 
 TEST(Codec, BytesThatAreNotUnicodeSurvive) {

@@ -65,8 +65,8 @@ struct Message {
     # actors, placement groups, jobs, state
     createActor @42 :Actor.CreateActor;
     watchActor @43 :Actor.WatchActor;
-    getActor @44 :Actor.GetActor;
-    getActorReply @45 :Actor.GetActorReply;
+    findActor @44 :Actor.FindActor;
+    findActorReply @45 :Actor.FindActorReply;
     killActor @46 :Actor.KillActor;
     actorUpdate @47 :Actor.ActorUpdate;
     startActor @48 :Actor.StartActor;

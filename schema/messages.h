@@ -32,7 +32,7 @@ using MessageVariant = std::variant<
     RegisterNode, RegisterNodeReply, ClusterNodes, Heartbeat, HeartbeatAck, NodeReport, SpillDemand, GrantLeases,
     GrantLeasesReply, MakeRoom,
     // actors, placement groups, jobs, state
-    CreateActor, WatchActor, GetActor, GetActorReply, KillActor, ActorUpdate, StartActor, StopActor, ActorStarted,
+    CreateActor, WatchActor, FindActor, FindActorReply, KillActor, ActorUpdate, StartActor, StopActor, ActorStarted,
     ActorExited, BecomeActor, ActorReady, CreatePlacementGroup, RemovePlacementGroup, WatchPlacementGroup,
     PlacementGroupUpdate, PrepareBundles, BundlesPrepared, CommitBundles, ReturnBundles, StartJob, FinishJob,
     ListState, ListStateReply>;

@@ -18,11 +18,13 @@ namespace shoal {
 inline constexpr uint32_t kProtocolVersion = 1;
 // Results and arguments up to this size travel inside messages; larger ones live in the object store.
 inline constexpr uint64_t kInlineLimitBytes = 100 * 1024;
-// Inline values that ride in one message together, at most; what goes beyond is fetched or stored by itself, so that no message comes near
-// the limit of a link (16 MiB).
+// Inline values that ride in one message together, at most; what goes beyond is fetched or stored by itself.
 inline constexpr uint64_t kInlineTotalBytes = 1024 * 1024;
-// References inside one value, at most: whoever receives it is told of each.
-inline constexpr size_t kMostContained = 100'000;
+// What else may make a message large is limited where a program hands it over (schema/limits.h).
+inline constexpr size_t kMostContained = 100'000;  // references inside one value, or inside the arguments of one task
+inline constexpr uint32_t kMostReturns = 100'000;  // results of one task
+// So that every message fits into a link of any kind: ring, unix socket, session.
+inline constexpr size_t kMostMessageBytes = size_t{32} << 20;
 
 using StringMap = std::vector<std::pair<std::string, std::string>>;  // sorted by key
 
@@ -163,7 +165,7 @@ enum class TaskOutcome : uint8_t {
   kRefused,    // did not run: stale lease or incarnation, or the worker is leaving; push it elsewhere
 };
 
-// Worker -> caller.
+// Worker -> caller. A result of kind kError that holds no error is the same error as the first result.
 struct TaskReply {
   TaskId task;
   uint32_t attempt = 0;

@@ -16,7 +16,10 @@ struct Counter {
   int total = 0;
   int Add(int n) { return total += n; }
 };
-std::unique_ptr<Counter> MakeCounter() { return std::make_unique<Counter>(); }
+std::unique_ptr<Counter> MakeCounter() {
+  std::printf("the counter is made\n");  // in its worker; the line comes to the driver's output
+  return std::make_unique<Counter>();
+}
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -349,10 +349,11 @@ PyObject* RegisterShape(PyObject*, PyObject* args) {
   shape.strategy.soft = soft != 0;
   shape.strategy.bundle = bundle;
   shape.priority = priority;
-  const ShapeId id = core->RegisterShape(shape);
+  const absl::StatusOr<ShapeId> id = core->RegisterShape(shape);
+  if (!id.ok()) return RaiseStatus(id.status());
   if (shapes == nullptr) shapes = new absl::flat_hash_map<ShapeId, Shape>();
-  shapes->insert_or_assign(id, std::move(shape));
-  return PyLong_FromUnsignedLongLong(id.value);
+  shapes->insert_or_assign(*id, std::move(shape));
+  return PyLong_FromUnsignedLongLong(id->value);
 }
 
 // create_placement_group(bundles, strategy, name, detached, selectors) -> hex id
@@ -381,7 +382,7 @@ PyObject* CreatePlacementGroup(PyObject*, PyObject* args) {
     if (!ParseStringMap(PyList_GET_ITEM(selectors, i), &spec.bundle_labels.emplace_back())) return nullptr;
   }
   const PlacementGroupId id = spec.id;
-  core->CreatePlacementGroup(std::move(spec));
+  if (absl::Status status = core->CreatePlacementGroup(std::move(spec)); !status.ok()) return RaiseStatus(status);
   return PyUnicode_FromString(id.Hex().c_str());
 }
 

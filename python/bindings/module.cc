@@ -78,6 +78,10 @@ void Connect(const std::string& socket, bool is_worker, const std::string& worke
 }
 
 void Disconnect() {
+  if (std::shared_ptr<io::CoreProcess> core = session.core; core != nullptr && !session.is_worker) {
+    WithoutGil unlocked;
+    core->CatchUpOnLogs();
+  }
   std::shared_ptr<io::CoreProcess> core = std::move(session.core);
   session.core = nullptr;
   ++session.generation;

@@ -89,9 +89,10 @@ PyObject* Call(PyObject* object, PyObject* const* args, size_t nargsf, PyObject*
   core_worker::TaskSubmission submission = self->prototype;
   FillSpec(&encoded, &submission.spec);
   const uint32_t returns = submission.spec.num_returns;
-  const TaskId task = self->actor != nullptr ? session.core->SubmitActorCall(self->actor->actor, std::move(submission))
-                                             : session.core->SubmitTask(std::move(submission));
-  return MakeResults(task, returns);
+  const absl::StatusOr<TaskId> task = self->actor != nullptr
+                                          ? session.core->SubmitActorCall(self->actor->actor, std::move(submission))
+                                          : session.core->SubmitTask(std::move(submission));
+  return task.ok() ? MakeResults(*task, returns) : RaiseStatus(task.status());
 }
 
 PyObject* New(PyTypeObject* type, PyObject* args, PyObject*) {
@@ -300,9 +301,10 @@ PyObject* CreateActor(PyObject*, PyObject* args, PyObject* keywords) {
   spec.creation.name = std::string(class_name) + ".__init__";
   spec.creation.options = FromBuffer(options.view);
   FillSpec(&encoded, &spec.creation);
-  const io::CreatedActor created = core->CreateActor(std::move(spec));
-  Ref life(NewObjectRef(created.life));
-  return life ? NewActorCore(created.actor, std::move(life), max_pending) : nullptr;
+  const absl::StatusOr<io::CreatedActor> created = core->CreateActor(std::move(spec));
+  if (!created.ok()) return RaiseStatus(created.status());
+  Ref life(NewObjectRef(created->life));
+  return life ? NewActorCore(created->actor, std::move(life), max_pending) : nullptr;
 }
 
 namespace {
@@ -331,7 +333,7 @@ PyObject* GetActorByName(PyObject*, PyObject* args) {
   if (!PyArg_ParseTuple(args, "ss", &name, &ns)) return nullptr;
   if (CoreOrRaise() == nullptr) return nullptr;
   std::shared_ptr<io::CoreProcess> core = session.core;
-  absl::StatusOr<GetActorReply> reply;
+  absl::StatusOr<FindActorReply> reply;
   {
     WithoutGil unlocked;
     reply = core->GetActor(name, *ns != '\0' ? std::string(ns) : core->ns(), 10s);

@@ -92,13 +92,6 @@ void Finish(const TaskSpec& spec, std::vector<io::NewValue> results, bool exitin
   }
 }
 
-// One result object also stands for a task without results, so there is always at least one entry.
-std::vector<io::NewValue> Errors(const TaskSpec& spec, ErrorInfo error) {
-  std::vector<io::NewValue> results(std::max<uint32_t>(spec.num_returns, 1));
-  for (io::NewValue& result : results) result.error = error;
-  return results;
-}
-
 // What the handler makes of an exception.
 struct Failure {
   ErrorInfo error;
@@ -141,7 +134,9 @@ void EncodeNone(io::NewValue* result) {
 
 void FinishWithError(PyObject* handler, const TaskSpec& spec, bool exiting) {
   Failure failure = DescribeError(handler, spec);
-  Finish(spec, Errors(spec, std::move(failure.error)), exiting || failure.exits, failure.final);
+  ForgetCancellation(spec.id);
+  std::shared_ptr<io::CoreProcess> core = session.core;
+  if (core != nullptr) core->FailTask(spec, std::move(failure.error), exiting || failure.exits, failure.final);
 }
 
 // The values that a task of several results returned, or null with a Python error set.
@@ -190,7 +185,7 @@ void FinishWithValue(PyObject* handler, const TaskSpec& spec, Ref value, bool ex
 // Calls and gives the arguments up before it returns, so that no reference among them outlives the call here.
 Ref CallWithArguments(io::AssignedTask* assigned, PyObject* callable) {
   Ref result;
-  {
+  if (!RaiseIfCancelled()) {  // between its arrival and the moment when it became the running one
     DecodedArgs arguments;
     if (arguments.Decode(assigned->task.spec, assigned->stored)) result = Ref(arguments.Call(callable, nullptr));
   }
@@ -349,6 +344,7 @@ PyObject* RunWorker(PyObject*, PyObject* handler) {
   // Never destroyed: its functions may be needed by threads that outlive the loop.
   auto* loop = new Loop(handler);
   while (!loop->handed_over()) {
+    if (session.core != core) Py_RETURN_NONE;  // a child that the task forked has returned from it
     io::AssignedTask assigned;
     bool more = false;
     {

@@ -136,6 +136,13 @@ def _label_selector(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a dict of str to str, not {value!r}.")
 
 
+# What a worker is told by its environment.
+_OWN_VARIABLES = frozenset(
+    "SHOAL_" + name
+    for name in ("CWD", "DRIVER_VERSIONS", "JOB_ID", "PREIMPORT", "RAYLET_SOCKET", "SYS_PATH", "WORKER_ID")
+)
+
+
 def check_runtime_env(name: str, value: Any) -> None:
     """`runtime_env` holds environment variables and nothing else."""
     if value is None:
@@ -150,6 +157,13 @@ def check_runtime_env(name: str, value: Any) -> None:
         isinstance(k, str) and isinstance(v, str) for k, v in env_vars.items()
     ):
         raise TypeError(f'{name}["env_vars"] must be a dict of str to str, not {env_vars!r}.')
+    for variable, text in env_vars.items():
+        if not variable or "=" in variable or "\0" in variable + text:
+            raise ValueError(
+                f'{name}["env_vars"] has a name that is empty or holds "=", or a null character: {variable!r}.'
+            )
+        if variable in _OWN_VARIABLES:
+            raise ValueError(f'{name}["env_vars"] may not set {variable}: the runtime sets it for its workers.')
 
 
 def _concurrency_groups(name: str, value: Any) -> None:

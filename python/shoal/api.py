@@ -46,7 +46,8 @@ def init(
     """Joins a runtime, or starts one on this machine that ends with this process.
 
     `address` is a runtime directory, a raylet's socket, "auto" (the runtime of this machine), or "local" (start one
-    whatever $SHOAL_ADDRESS says). Without it, $SHOAL_ADDRESS decides, and without that one is started.
+    whatever else there is). Without it, $SHOAL_ADDRESS decides; without that, a runtime that runs on this machine is
+    joined, unless the other arguments describe one; else one is started.
     """
     for name in others:
         if name not in _IGNORED:

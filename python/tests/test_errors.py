@@ -111,6 +111,25 @@ def test_details_that_do_not_load_leave_the_message():
     assert "Odd: text" in str(error)
 
 
+def test_an_error_of_any_size_and_alphabet_arrives():
+    described = errors.describe(ValueError("x" * 50_000_000), "work")
+    error = errors.from_info(*described)
+    assert isinstance(error, exceptions.TaskError)
+    assert sum(map(len, described[1:])) < 1 << 20
+    assert "ValueError: xxx" in str(error)
+    assert "characters are left out here" in str(error)
+    surrogate = errors.from_info(*errors.describe(ValueError("half \udc80 a character"), "work"))
+    assert isinstance(surrogate, ValueError)
+    assert "half \\udc80 a character" in str(surrogate)
+
+
+def test_an_error_without_its_details_keeps_its_text():
+    error = errors.from_info(errors.ErrorKind.APPLICATION, "work() failed: Odd: text", b"")
+    assert type(error) is exceptions.TaskError
+    assert "Odd: text" in str(error)
+    assert "could not be loaded" not in str(error)
+
+
 def test_every_kind_has_an_exception():
     for kind in errors.ErrorKind:
         if kind not in (errors.ErrorKind.NONE, errors.ErrorKind.APPLICATION):

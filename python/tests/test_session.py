@@ -169,7 +169,8 @@ def test_a_runtime_that_cannot_start_says_why(run_script):
 def test_ctrl_c_interrupts_get_and_leaves_nothing(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import shoal, time\n"
+        "import shoal, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background\n"
         "@shoal.remote\n"
         "def sleep():\n"
         "    time.sleep(600)\n"

@@ -26,6 +26,11 @@ def fail(error):
 
 
 @shoal.remote
+def spread(count):
+    return tuple(range(count))
+
+
+@shoal.remote
 def wait_for(path):
     """Runs until the file exists."""
     while not os.path.exists(path):
@@ -345,6 +350,23 @@ def test_cancelling_a_task_before_it_runs(tmp_path):
     assert shoal.get(blocked, timeout=30) == str(gate)
 
 
+def test_cancelling_a_task_that_is_just_starting_is_not_lost():
+    @shoal.remote
+    def run(seconds):
+        time.sleep(seconds)
+        return "ran"
+
+    shoal.get(run.remote(0), timeout=30)
+    for i in range(200):
+        ref = run.remote(600)
+        end = time.perf_counter() + i * 2e-6  # at every moment of its start
+        while time.perf_counter() < end:
+            pass
+        shoal.cancel(ref)
+        with pytest.raises(exceptions.TaskCancelledError):
+            shoal.get(ref, timeout=20)
+
+
 def test_cancelling_a_finished_task_does_nothing():
     for _ in range(200):
         ref = add.remote(1)
@@ -406,17 +428,17 @@ def test_max_calls_gives_each_call_a_fresh_worker():
 
 
 def test_environment_variables_of_a_task():
-    @shoal.remote(runtime_env={"env_vars": {"SHOAL_TEST_VARIABLE": "set"}})
+    @shoal.remote(runtime_env={"env_vars": {"TEST_VARIABLE": "set"}})
     def read():
-        return os.environ.get("SHOAL_TEST_VARIABLE"), shoal.get(child.remote())
+        return os.environ.get("TEST_VARIABLE"), shoal.get(child.remote())
 
     @shoal.remote
     def child():
-        return os.environ.get("SHOAL_TEST_VARIABLE")
+        return os.environ.get("TEST_VARIABLE")
 
     assert shoal.get(read.remote(), timeout=60) == ("set", "set")
     assert shoal.get(child.remote(), timeout=60) is None
-    other = child.options(runtime_env={"env_vars": {"SHOAL_TEST_VARIABLE": "other"}})
+    other = child.options(runtime_env={"env_vars": {"TEST_VARIABLE": "other"}})
     assert shoal.get(other.remote(), timeout=60) == "other"
 
 
@@ -493,3 +515,66 @@ def test_calls_larger_than_a_ring_arrive():
     for _ in range(5):
         assert shoal.get(counts.arguments.remote(*megabytes), timeout=30) == 44
         assert shoal.get(arguments.remote(*megabytes), timeout=30) == 3_000_044
+
+
+def test_what_no_message_could_carry_is_refused():
+    """Each in the call itself, and the session goes on."""
+    long = "n" * 20_000_000
+    with pytest.raises(ValueError, match="the task's name takes 20000000 bytes, 65536 at most"):
+        add.options(name=long).remote(1)
+    with pytest.raises(ValueError, match="the task's arguments take"):
+        add.remote(**{long: 1})
+    with pytest.raises(ValueError, match="num_returns is 1000000, 100000 at most"):
+        add.options(num_returns=1_000_000).remote(1)
+    with pytest.raises(ValueError, match="environment variables take"):
+        add.options(runtime_env={"env_vars": {"X": long}}).remote(1)
+    with pytest.raises(ValueError, match="the actor's name takes"):
+        Counts.options(name=long).remote()
+    with pytest.raises(ValueError, match="the actor's name takes"):
+        shoal.get_actor(long)
+    with pytest.raises(ValueError, match="the placement group's name takes"):
+        shoal.util.placement_group([{"CPU": 1}], name=long)
+    assert shoal.get(add.remote(1, 2), timeout=30) == 3
+
+
+def test_many_results_and_their_error():
+    count = 20_000
+    refs = spread.options(num_returns=count).remote(count)
+    assert shoal.get(refs, timeout=60) == list(range(count))
+    refs = fail.options(num_returns=count).remote(ValueError("once"))
+    for ref in (refs[0], refs[-1]):
+        with pytest.raises(ValueError, match="once"):
+            shoal.get(ref, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("A=B", "x"), ("", "x"), ("A", "null\0"), ("SHOAL_WORKER_ID", "1")], ids=repr
+)
+def test_environment_variables_that_cannot_be_are_refused(name, text):
+    with pytest.raises(ValueError, match="env_vars"):
+        add.options(runtime_env={"env_vars": {name: text}})
+
+
+def test_a_forked_child_that_returns_from_a_task_ends():
+    @shoal.remote
+    def fork():
+        return os.fork()
+
+    @shoal.remote
+    class Forks:
+        def fork(self):
+            return os.fork()
+
+    actors = [Forks.remote(), Forks.options(max_concurrency=2).remote()]
+    for ref in [fork.remote(), *(actor.fork.remote() for actor in actors)]:
+        child = shoal.get(ref, timeout=30)
+        eventually(lambda child=child: not _lives(child))
+    assert shoal.get(add.remote(1), timeout=30) == 1
+
+
+def _lives(pid):
+    """False also for a zombie, which its worker has not looked at."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

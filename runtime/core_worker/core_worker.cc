@@ -235,7 +235,7 @@ void CoreWorker::Impl::Dispatch(const Turn& t, const Address& from, Message&& me
           },
           [&](ListState& m) { ListRows(t, from, m); },
           [&](ObjectCreated& m) { for_language(m); },
-          [&](GetActorReply& m) { for_language(m); },
+          [&](FindActorReply& m) { for_language(m); },
           [&](ListStateReply& m) { for_language(m); },
           [&](PlacementGroupUpdate& m) { for_language(m); },
           [&](LogLines& m) { for_language(m); },

@@ -211,6 +211,7 @@ TEST(CoreWorkerFaultsTest, ARevokedLeaseReturnsWhenItsTaskHasFinished) {
   world.Send(Address::Raylet(kNode), driver.address, RevokeLease{LeaseId{77}});
   world.Run();
   EXPECT_EQ(driver.core->counters().leases, 1);
+  EXPECT_EQ(world.Count<RenewLeases>(), 1) << "the owner is there, its task runs";
   EXPECT_EQ(world.worker(0).core->counters().queued_here, 0);
   world.worker(0).Finish(task);
   world.Run();

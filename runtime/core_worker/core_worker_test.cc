@@ -134,6 +134,28 @@ TEST(CoreWorkerTest, AnErrorGoesThroughALongChainOfTasks) {
   EXPECT_EQ(driver.core->counters().objects, 1);
 }
 
+TEST(CoreWorkerTest, AnErrorOfManyResultsTravelsOnce) {
+  World world(7);
+  Process& driver = world.Driver();
+  world.AddWorkers(1);
+  size_t texts = 0;
+  world.filter = [&](const Address&, const Address&, const Message& message) {
+    if (const auto* reply = std::get_if<TaskReply>(&message)) {
+      for (const ObjectValue& value : reply->results) texts += value.error ? 1 : 0;
+    }
+    return true;
+  };
+  TaskSubmission submission = driver.Make("raise", "");
+  submission.spec.num_returns = 1000;
+  const TaskId task = driver.Submit(std::move(submission));
+  world.Run();
+  for (uint32_t i = 0; i < 1000; ++i) EXPECT_EQ(driver.ValueOf(task.Return(i)), "error 1");
+  EXPECT_EQ(texts, 1u);
+  for (uint32_t i = 0; i < 1000; ++i) driver.Drop(task.Return(i));
+  world.Run();
+  EXPECT_EQ(driver.core->counters().objects, 0);
+}
+
 TEST(CoreWorkerTest, LargeResultsStayInTheStoreUntilNobodyWantsThem) {
   World world(8);
   Process& driver = world.Driver();

@@ -156,7 +156,7 @@ void Process::Finish(const TaskId& task, const std::string& text, std::vector<Ob
     ErrorInfo error;
     error.kind = ErrorKind::kApplication;
     error.message = "raised";
-    results[0].kind = ValueKind::kError;
+    for (ObjectValue& result : results) (result = ObjectValue{}).kind = ValueKind::kError;
     results[0].error = error;
   }
   exiting = absl::StartsWith(execute.spec.name, "exit");

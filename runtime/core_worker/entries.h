@@ -36,6 +36,7 @@ struct SubmittedTask {
   bool lineage_args = false;  // they count as lineage_uses (finished tasks)
   uint32_t waiting_args = 0;  // references that do not exist yet
   absl::InlinedVector<ObjectEntry*, 1> results;  // null once forgotten
+  uint32_t results_left = 0;                     // that are not null
 
   ShapeQueue* shape = nullptr;   // normal tasks
   Lease* lease = nullptr;        // pushed normal tasks
@@ -50,6 +51,8 @@ struct SubmittedTask {
   bool pending() const { return state != TaskState::kFinished; }
   bool may_retry() const { return retries_left != 0 && !cancelled; }
 
+  // True if that was the last of its results.
+  inline bool Forget(const ObjectEntry* entry);
   void Leave() {
     if (list != nullptr) std::exchange(list, nullptr)->Remove(this);
   }
@@ -121,6 +124,11 @@ struct ObjectEntry {
     return *extra;
   }
 };
+
+inline bool SubmittedTask::Forget(const ObjectEntry* entry) {
+  results[static_cast<size_t>(entry->id().index - spec.id.index)] = nullptr;
+  return --results_left == 0;
+}
 
 // What the parts tell each other; the facade routes it.
 class Events {

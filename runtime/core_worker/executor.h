@@ -44,10 +44,11 @@ struct TaskHere {
   bool holds_args = false;     // arguments that are not inline count as uses of their entries
   bool caller_died = false;    // nobody wants the reply
   uint32_t waiting_args = 0;   // values or bytes that are not here yet
-  // While the reply waits: confirmations that are due (registration 0: of this process; kSealing: of a stored result), and
-  // uses of what the results contain.
+  // While the reply waits: confirmations that are due (registration 0: of this process), stored results that are being sealed,
+  // and uses of what the results contain.
   TaskReply reply;
   std::vector<std::pair<ObjectRefInfo, uint64_t>> unconfirmed;
+  uint32_t sealing = 0;
   std::vector<ObjectId> contained;
 
   List<TaskHere>* list = nullptr;
@@ -157,6 +158,7 @@ class Executor {
   void AbortResults(const Turn& t, const std::vector<ObjectValue>& results, absl::Span<const uint64_t> offsets);
   void RegisterCaller(const Turn& t, TaskHere* task);
   void AwaitOwnBorrows(TaskHere* task);
+  static bool Confirmed(const TaskHere* task) { return task->unconfirmed.empty() && task->sealing == 0; }
   void SendReply(const Turn& t, TaskHere* task);
   void DropCaller(const Turn& t, TaskHere* task);
   template <class Matches>
@@ -179,7 +181,7 @@ class Executor {
   List<TaskHere> queue_;     // normal tasks and the creation
   List<TaskHere> running_;
   List<TaskHere> replying_;
-  size_t sealing_ = 0;       // stored results that the raylet has not confirmed
+  absl::flat_hash_map<ObjectId, TaskHere*> sealing_;  // stored results that the raylet has not confirmed
   size_t early_ = 0;         // actor calls that came before their turn
   bool dirty_ = false;
   uint64_t scan_ = 0;

@@ -7,12 +7,6 @@
 #include "runtime/core_worker/executor.h"
 
 namespace shoal::core_worker {
-namespace {
-
-constexpr uint64_t kSealing = UINT64_MAX;
-
-}  // namespace
-
 void Executor::TaskFinished(const Turn& t, const TaskId& id, uint32_t attempt, std::vector<ObjectValue> results,
                             absl::Span<const uint64_t> offsets, bool worker_exiting, bool final) {
   TaskHere* task = Find(id);
@@ -36,7 +30,10 @@ void Executor::TaskFinished(const Turn& t, const TaskId& id, uint32_t attempt, s
 }
 
 void Executor::FinishWithError(const Turn& t, TaskHere* task, const ErrorInfo& error) {
-  task->reply.results.assign(std::max<uint32_t>(task->spec.num_returns, 1), ErrorValue(error));
+  ObjectValue as_the_first;
+  as_the_first.kind = ValueKind::kError;
+  task->reply.results.assign(std::max<uint32_t>(task->spec.num_returns, 1), as_the_first);
+  task->reply.results[0].error = error;
   Finish(t, task);
 }
 
@@ -46,7 +43,7 @@ void Executor::Finish(const Turn& t, TaskHere* task) {
   AwaitOwnBorrows(task);
   task->state = HereState::kReplying;
   MoveTo(task, &replying_);
-  if (task->unconfirmed.empty() || SHOAL_DELIBERATE_BUG("core.early_reply")) SendReply(t, task);
+  if (Confirmed(task) || SHOAL_DELIBERATE_BUG("core.early_reply")) SendReply(t, task);
 }
 
 // A reply by ring may be faster than the socket to the raylet. So that nobody looks for the bytes before the raylet knows of them, it
@@ -66,21 +63,18 @@ void Executor::SealResults(const Turn& t, TaskHere* task, absl::Span<const uint6
     pull.ref = ref;
     pull.size = value.size;
     pull.locations = value.locations;
-    task->unconfirmed.push_back({ref, kSealing});
-    ++sealing_;
+    sealing_[ref.id] = task;
+    ++task->sealing;
   }
 }
 
 bool Executor::OnObjectLocal(const Turn& t, const ObjectLocal& message) {
-  if (sealing_ == 0) return false;
-  bool found = false;
-  auto matches = [&](const TaskHere*, const ObjectRefInfo& ref, uint64_t registration) {
-    if (found || registration != kSealing || ref.id != message.id) return false;
-    return found = true;
-  };
-  ConfirmAll(t, matches);
-  if (!found) return false;
-  --sealing_;
+  const auto it = sealing_.find(message.id);
+  if (it == sealing_.end()) return false;
+  TaskHere* task = it->second;
+  sealing_.erase(it);
+  --task->sealing;
+  if (Confirmed(task)) SendReply(t, task);
   // The pin of the creator and the one of this pull; the store keeps a first copy without them.
   outbox_.Post<ReleaseObject>(t, outbox_.raylet()).id = message.id;
   if (!message.error) outbox_.Post<ReleaseObject>(t, outbox_.raylet()).id = message.id;
@@ -151,7 +145,7 @@ void Executor::ConfirmAll(const Turn& t, Matches&& matches) {
     waits.erase(std::remove_if(waits.begin(), waits.end(),
                                [&](const auto& wait) { return matches(task, wait.first, wait.second); }),
                 waits.end());
-    if (waits.empty()) SendReply(t, task);
+    if (Confirmed(task)) SendReply(t, task);
     task = next;
   }
 }
@@ -166,12 +160,14 @@ void Executor::BorrowConfirmed(const Turn& t, const ObjectId& id, uint64_t regis
 // ---- deaths of others
 
 void Executor::DropCaller(const Turn& t, TaskHere* task) {
+  for (uint32_t i = 0; task->sealing > 0 && i < task->reply.results.size(); ++i) {
+    const ObjectId id = task->spec.id.Return(i);
+    if (sealing_.erase(id) == 0) continue;
+    --task->sealing;
+    for (int pin = 0; pin < 2; ++pin) outbox_.Post<ReleaseObject>(t, outbox_.raylet()).id = id;  // the answer will find nobody
+  }
   for (const auto& [ref, registration] : task->unconfirmed) {
-    if (registration == kSealing) {  // both pins, as the answer that comes will find nobody
-      --sealing_;
-      for (int i = 0; i < 2; ++i) outbox_.Post<ReleaseObject>(t, outbox_.raylet()).id = ref.id;
-    }
-    if (registration == 0 || registration == kSealing) continue;
+    if (registration == 0) continue;
     RemoveBorrower& remove = outbox_.Post<RemoveBorrower>(t, ref.owner());
     remove.id = ref.id;
     remove.borrower = task->caller;

@@ -204,7 +204,7 @@ void Executor::CheckInvariants() const {
     SHOAL_CHECK(task->list != nullptr || task->state == HereState::kParked) << id.Hex();
     SHOAL_CHECK((task->state == HereState::kRunning) == (task->list == &running_)) << id.Hex();
     SHOAL_CHECK((task->state == HereState::kReplying) == (task->list == &replying_)) << id.Hex();
-    SHOAL_CHECK(task->state != HereState::kReplying || !task->unconfirmed.empty()) << "a reply waits for nothing";
+    SHOAL_CHECK(task->state != HereState::kReplying || !Confirmed(task)) << "a reply waits for nothing";
     if (task->state != HereState::kQueued) continue;
     for (const ArgRef& arg : task->spec.refs) {
       if (Inline(arg)) continue;

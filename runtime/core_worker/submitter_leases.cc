@@ -75,7 +75,14 @@ void Submitter::Close(const Turn& t, Lease* lease) {
 }
 
 void Submitter::OnRevokeLease(const Turn& t, const RevokeLease& message) {
-  if (Lease* lease = FindLease(message.lease); lease != nullptr) Close(t, lease);
+  Lease* lease = FindLease(message.lease);
+  if (lease == nullptr) return;
+  const bool known = lease->closing;
+  Close(t, lease);
+  if (known || FindLease(message.lease) == nullptr) return;
+  // Its task goes on; the raylet is to see that somebody is there who waits for it.
+  lease->expires = t.now + lease->ttl;
+  outbox_.Post<RenewLeases>(t, Address::Raylet(lease->worker.node)).leases = {message.lease};
 }
 
 // The worker can no longer be relied on. If it is dead for sure, only its first task can have run.

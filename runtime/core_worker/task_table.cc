@@ -13,11 +13,7 @@ TaskTable::~TaskTable() {
   // Records are found through their results; a task with several is deleted at the last one.
   for (ObjectEntry* entry : references_.Sorted()) {
     SubmittedTask* task = std::exchange(entry->producer, nullptr);
-    if (task == nullptr) continue;
-    std::replace(task->results.begin(), task->results.end(), entry, static_cast<ObjectEntry*>(nullptr));
-    const bool last = std::all_of(task->results.begin(), task->results.end(),
-                                  [](const ObjectEntry* e) { return e == nullptr; });
-    if (last) pool_.Delete(task);
+    if (task != nullptr && task->Forget(entry)) pool_.Delete(task);
   }
 }
 
@@ -40,6 +36,7 @@ SubmittedTask* TaskTable::Register(const Turn& t, TaskSubmission submission, Tas
     entry->producer = task;
     task->results.push_back(entry);
   }
+  task->results_left = count;
   if (spec.function != last_function_ && !submission.code.empty()) {
     functions_.try_emplace(spec.function, std::move(submission.code));
     last_function_ = spec.function;
@@ -196,11 +193,13 @@ void TaskTable::Complete(const Turn& t, SubmittedTask* task, std::vector<ObjectV
   const uint64_t registration = ResultRegistration(task->spec.id, task->spec.attempt);
   bool stored = false;
   const size_t count = task->results.size();
+  const ErrorInfo first_error = count > 1 && !results.empty() ? results[0].error : ErrorInfo();
   for (size_t i = 0; i < count; ++i) {
     ObjectEntry* entry = task->results[i];
     ObjectValue value;
     if (i < results.size() && results[i].kind != ValueKind::kPending) {
       value = std::move(results[i]);
+      if (value.kind == ValueKind::kError && !value.error) value.error = first_error;  // see TaskReply
     } else if (task->spec.num_returns == 0) {
       value.kind = ValueKind::kInline;
     } else {
@@ -295,12 +294,7 @@ void TaskTable::DropLineage(SubmittedTask* task) {
 
 void TaskTable::ResultForgotten(ObjectEntry* entry) {
   SubmittedTask* task = std::exchange(entry->producer, nullptr);
-  if (task == nullptr) return;
-  std::replace(task->results.begin(), task->results.end(), entry, static_cast<ObjectEntry*>(nullptr));
-  if (task->pending()) return;
-  const bool last = std::all_of(task->results.begin(), task->results.end(),
-                                [](const ObjectEntry* e) { return e == nullptr; });
-  if (last) DropLineage(task);
+  if (task != nullptr && task->Forget(entry) && !task->pending()) DropLineage(task);
 }
 
 void TaskTable::Resubmit(const Turn& t, SubmittedTask* task) {

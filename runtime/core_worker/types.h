@@ -71,7 +71,7 @@ struct CoreWorkerActions {
   std::vector<TaskId> interrupt;      // running tasks that were cancelled; TaskFinished is still due
   std::vector<ObjectId> ready;        // for which Want had said false and would now say true
   std::vector<ObjectId> freed;        // owned values without references, and borrowed ones let go
-  std::vector<Message> for_language;  // GetActorReply, ListStateReply, ObjectCreated, LogLines, PlacementGroupUpdate,
+  std::vector<Message> for_language;  // FindActorReply, ListStateReply, ObjectCreated, LogLines, PlacementGroupUpdate,
                                       // ActorUpdate, AssignLease, RegisterWorkerReply: by RequestId or id
   std::optional<ExitWorker> exit;     // leave, once all sends are out
 

@@ -25,6 +25,8 @@ constexpr int kSpinRounds = 400;              // about 20 us
 constexpr Duration kRetryFullRing = 500us;
 constexpr Duration kExitGrace = 1s;           // for a worker whose raylet is gone
 
+static_assert(kMostMessageBytes <= kMaxRecordBytes && kMostMessageBytes + (size_t{64} << 10) <= kMaxFrameBytes);
+
 // Nobody is left to kill this worker, and user code that runs on may never look at its connection. It leads its process group, so
 // what it started goes with it.
 void EndWorkerSoon() {
@@ -221,7 +223,7 @@ void CoreProcess::Impl::ForLanguage(Message&& message) {
     unanswered_groups_.erase(update->group);
     PlacementGroupUpdate& known = groups_[update->group];
     if (known.state != PlacementGroupStateKind::kRemoved) known = std::move(*update);
-  } else if (auto* actor = std::get_if<GetActorReply>(&message)) {
+  } else if (auto* actor = std::get_if<FindActorReply>(&message)) {
     keep(actor->request);
   } else if (auto* state = std::get_if<ListStateReply>(&message)) {
     keep(state->request);
@@ -460,6 +462,14 @@ void CoreProcess::Impl::Background() {
     }
     if (background_polls_) polling_ = background_polls_ = false;
   }
+}
+
+void CoreProcess::Impl::TaskEnded(Lock& lock, const TaskSpec& spec, std::vector<ObjectValue> results,
+                                  absl::Span<const uint64_t> offsets, bool worker_exiting, bool final) {
+  if (running_tasks_ > 0) --running_tasks_;
+  Run(lock, [&](TimePoint now, auto* actions) {
+    machine_->TaskFinished(now, spec.id, spec.attempt, std::move(results), offsets, worker_exiting, final, actions);
+  });
 }
 
 absl::StatusOr<uint64_t> CoreProcess::Impl::CreateBlock(Lock& lock, uint64_t size) {

@@ -63,6 +63,8 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   // Pins an object whose bytes are local; empty if they are not.
   PinnedBytes Pin(const ObjectId& id);
   Fetched Fetch(const ObjectRefInfo& ref);
+  void TaskEnded(Lock& lock, const TaskSpec& spec, std::vector<ObjectValue> results, absl::Span<const uint64_t> offsets,
+                 bool worker_exiting, bool final);
   // Ends the connection and the background thread; waits for blocked calls of other threads to return.
   void Stop();
   // Takes every thread out of its sleep to look at its predicate.

@@ -6,14 +6,21 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "runtime/io/clock.h"
 #include "runtime/io/core_impl.h"
+#include "runtime/io/log_capture.h"
+#include "schema/limits.h"
 
 namespace shoal::io {
 namespace {
+
+constexpr size_t kMostEntrypointBytes = 4096;
+// Copies of one error's text, over all results of a task.
+constexpr size_t kMostErrorCopiesBytes = size_t{64} << 20;
 
 // True if the value can be handed out now.
 bool Available(core_worker::CoreWorker& machine, const ObjectRefInfo& ref, core_worker::CoreWorkerActions* actions,
@@ -26,6 +33,9 @@ bool Available(core_worker::CoreWorker& machine, const ObjectRefInfo& ref, core_
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CoreProcess>> CoreProcess::Connect(CoreProcessOptions options) {
+  if (absl::Status status = CheckName("the namespace's name", options.ns); !status.ok()) return status;
+  if (absl::Status status = CheckSize(Shape{.worker = options.worker_kind}); !status.ok()) return status;
+  options.entrypoint = Shortened(std::move(options.entrypoint), kMostEntrypointBytes);
   absl::StatusOr<LocalSocket> socket = LocalSocket::Connect(options.raylet_socket);
   if (!socket.ok()) return socket.status();
   absl::StatusOr<Doorbell> doorbell = Doorbell::Create();
@@ -40,16 +50,6 @@ absl::StatusOr<std::unique_ptr<CoreProcess>> CoreProcess::Connect(CoreProcessOpt
   return std::unique_ptr<CoreProcess>(new CoreProcess(std::move(impl)));
 }
 
-namespace {
-
-absl::Status CheckContained(const NewValue& value) {
-  if (value.contained.size() <= kMostContained) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("a value holds ", value.contained.size(), " references, ", kMostContained,
-                                                 " at most: put them into several lists"));
-}
-
-}  // namespace
-
 CoreProcess::CoreProcess(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 CoreProcess::~CoreProcess() { impl_->Stop(); }
@@ -59,7 +59,7 @@ JobId CoreProcess::job() const { return impl_->identity_.job; }
 const std::string& CoreProcess::ns() const { return impl_->identity_.ns; }
 
 absl::StatusOr<ObjectRefInfo> CoreProcess::Put(NewValue value) {
-  if (absl::Status status = CheckContained(value); !status.ok()) return status;
+  if (absl::Status status = CheckContained(value.contained.size()); !status.ok()) return status;
   Impl::Lock lock(impl_->mutex_, std::defer_lock);
   ObjectRefInfo ref;
   if (value.size <= kInlineLimitBytes) {
@@ -205,12 +205,14 @@ void CoreProcess::AdoptReference(const ObjectRefInfo& ref, std::optional<ObjectI
   impl_->Run(lock, [&](TimePoint now, auto* actions) { impl_->machine_->AdoptBorrowed(now, ref, outer, actions); });
 }
 
-ShapeId CoreProcess::RegisterShape(const Shape& shape) {
+absl::StatusOr<ShapeId> CoreProcess::RegisterShape(const Shape& shape) {
+  if (absl::Status status = CheckSize(shape); !status.ok()) return status;
   Impl::Lock lock(impl_->mutex_);
   return impl_->machine_->RegisterShape(shape);
 }
 
-TaskId CoreProcess::SubmitTask(core_worker::TaskSubmission submission) {
+absl::StatusOr<TaskId> CoreProcess::SubmitTask(core_worker::TaskSubmission submission) {
+  if (absl::Status status = CheckSize(submission.spec); !status.ok()) return status;
   Impl::Lock lock(impl_->mutex_);
   TaskId task;
   impl_->Run(lock, [&](TimePoint now, auto* actions) {
@@ -219,7 +221,8 @@ TaskId CoreProcess::SubmitTask(core_worker::TaskSubmission submission) {
   return task;
 }
 
-CreatedActor CoreProcess::CreateActor(ActorSpec spec) {
+absl::StatusOr<CreatedActor> CoreProcess::CreateActor(ActorSpec spec) {
+  if (absl::Status status = CheckSize(spec); !status.ok()) return status;
   Impl::Lock lock(impl_->mutex_);
   CreatedActor created;
   impl_->Run(lock, [&](TimePoint now, auto* actions) {
@@ -229,7 +232,8 @@ CreatedActor CoreProcess::CreateActor(ActorSpec spec) {
   return created;
 }
 
-TaskId CoreProcess::SubmitActorCall(ActorId actor, core_worker::TaskSubmission submission) {
+absl::StatusOr<TaskId> CoreProcess::SubmitActorCall(ActorId actor, core_worker::TaskSubmission submission) {
+  if (absl::Status status = CheckSize(submission.spec); !status.ok()) return status;
   Impl::Lock lock(impl_->mutex_);
   TaskId task;
   impl_->Run(lock, [&](TimePoint now, auto* actions) {
@@ -263,10 +267,12 @@ void CoreProcess::KillActor(ActorId actor, bool no_restart) {
   impl_->Run(lock, [&](TimePoint now, auto* actions) { impl_->machine_->KillActor(now, actor, no_restart, actions); });
 }
 
-absl::StatusOr<GetActorReply> CoreProcess::GetActor(const std::string& name, const std::string& ns, Duration timeout) {
+absl::StatusOr<FindActorReply> CoreProcess::GetActor(const std::string& name, const std::string& ns, Duration timeout) {
+  if (absl::Status status = CheckName("the actor's name", name); !status.ok()) return status;
+  if (absl::Status status = CheckName("the namespace's name", ns); !status.ok()) return status;
   Impl::Lock lock(impl_->mutex_);
   const RequestId request = impl_->NewRequest();
-  return impl_->Ask<GetActorReply>(lock, Address::Head(), shoal::GetActor{request, name, ns}, request, Impl::Now() + timeout);
+  return impl_->Ask<FindActorReply>(lock, Address::Head(), FindActor{request, name, ns}, request, Impl::Now() + timeout);
 }
 
 absl::StatusOr<ActorUpdate> CoreProcess::WaitActor(ActorId actor, std::optional<Duration> timeout) {
@@ -282,11 +288,13 @@ absl::StatusOr<ActorUpdate> CoreProcess::WaitActor(ActorId actor, std::optional<
   return update;
 }
 
-void CoreProcess::CreatePlacementGroup(PlacementGroupSpec spec) {
+absl::Status CoreProcess::CreatePlacementGroup(PlacementGroupSpec spec) {
+  if (absl::Status status = CheckSize(spec); !status.ok()) return status;
   Impl::Lock lock(impl_->mutex_);
   impl_->groups_[spec.id] = {.group = spec.id};
   impl_->unanswered_groups_[spec.id] = spec;
   impl_->SendTo(Address::Head(), shoal::CreatePlacementGroup{std::move(spec)});
+  return absl::OkStatus();
 }
 
 void CoreProcess::RemovePlacementGroup(PlacementGroupId group) {
@@ -328,11 +336,13 @@ absl::StatusOr<PlacementGroupUpdate> CoreProcess::WaitPlacementGroup(PlacementGr
   return impl_->groups_[group];
 }
 
-absl::StatusOr<std::string> CoreProcess::ListState(Address to, const std::string& kind, const std::string& argument) {
+absl::StatusOr<std::string> CoreProcess::ListState(Address to, const std::string& kind, const std::string& argument,
+                                                  Duration timeout) {
+  if (absl::Status status = CheckName("what is asked for", kind + argument); !status.ok()) return status;
   Impl::Lock lock(impl_->mutex_);
   const RequestId request = impl_->NewRequest();
   absl::StatusOr<ListStateReply> reply =
-      impl_->Ask<ListStateReply>(lock, to, shoal::ListState{request, kind, argument}, request, Impl::Now() + 10s);
+      impl_->Ask<ListStateReply>(lock, to, shoal::ListState{request, kind, argument}, request, Impl::Now() + timeout);
   if (!reply.ok()) return reply.status();
   if (reply->error) return absl::InvalidArgumentError(reply->error.message);
   return std::move(reply->json);
@@ -381,10 +391,12 @@ void CoreProcess::FinishTask(const TaskSpec& spec, std::vector<NewValue> results
   std::vector<ObjectValue> values(results.size());
   std::vector<uint64_t> offsets;
   uint64_t inline_bytes = 0;
+  size_t contained = 0;
   for (size_t i = 0; i < results.size(); ++i) {
     NewValue& result = results[i];
     ObjectValue& value = values[i];
-    if (absl::Status status = CheckContained(result); !status.ok()) {
+    contained += result.contained.size();
+    if (absl::Status status = CheckContained(contained); !status.ok()) {
       result.error = {ErrorKind::kInvalidArgument, std::string(status.message()), Payload()};
       result.contained.clear();
     }
@@ -418,11 +430,19 @@ void CoreProcess::FinishTask(const TaskSpec& spec, std::vector<NewValue> results
     offsets[i] = *offset;
   }
   lock.lock();
-  if (impl_->running_tasks_ > 0) --impl_->running_tasks_;
-  impl_->Run(lock, [&](TimePoint now, auto* actions) {
-    impl_->machine_->TaskFinished(now, spec.id, spec.attempt, std::move(values), offsets, worker_exiting, final,
-                                  actions);
-  });
+  impl_->TaskEnded(lock, spec, std::move(values), offsets, worker_exiting, final);
+}
+
+void CoreProcess::FailTask(const TaskSpec& spec, ErrorInfo error, bool worker_exiting, bool final) {
+  // One result also stands for a task without any.
+  std::vector<ObjectValue> values(std::max<uint32_t>(spec.num_returns, 1));
+  for (ObjectValue& value : values) value.kind = ValueKind::kError;
+  const size_t most = std::min(kMostErrorBytes, kMostErrorCopiesBytes / values.size());
+  error.message = Shortened(std::move(error.message), most);
+  if (error.detail.size() > std::min(kInlineTotalBytes, kMostErrorCopiesBytes / values.size())) error.detail = Payload();
+  values[0].error = std::move(error);
+  Impl::Lock lock(impl_->mutex_);
+  impl_->TaskEnded(lock, spec, std::move(values), {}, worker_exiting, final);
 }
 
 void CoreProcess::SetConcurrency(int32_t max_concurrency, std::vector<std::pair<std::string, int32_t>> groups) {
@@ -445,6 +465,13 @@ void CoreProcess::OnInterrupt(std::function<void(TaskId)> interrupt) {
 void CoreProcess::OnLogLines(std::function<void(const LogLines&)> print) {
   Impl::Lock lock(impl_->mutex_);
   impl_->on_log_lines_ = std::move(print);
+}
+
+void CoreProcess::CatchUpOnLogs() {
+  const Address raylet = Address::Raylet(impl_->identity_.node);
+  if (!ListState(raylet, "workers", "", 1s).ok()) return;  // a turn of the raylet's loop, in which it reads the pipes
+  std::this_thread::sleep_for(2 * LogCapture::kBatchDelay);
+  ListState(raylet, "workers", "", 1s).IgnoreError();  // what it sent in between comes before the answer
 }
 
 void CoreProcess::SetBlocked(bool blocked) {

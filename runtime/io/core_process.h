@@ -129,10 +129,11 @@ class CoreProcess {
   void AdoptReference(const ObjectRefInfo& ref, std::optional<ObjectId> outer);
 
   // ---- tasks and actors (see runtime/core_worker/core_worker.h for the structs)
-  ShapeId RegisterShape(const Shape& shape);
-  TaskId SubmitTask(core_worker::TaskSubmission submission);
-  CreatedActor CreateActor(ActorSpec spec);
-  TaskId SubmitActorCall(ActorId actor, core_worker::TaskSubmission submission);
+  // What is too large (schema/limits.h) is an InvalidArgument, and nothing has happened.
+  absl::StatusOr<ShapeId> RegisterShape(const Shape& shape);
+  absl::StatusOr<TaskId> SubmitTask(core_worker::TaskSubmission submission);
+  absl::StatusOr<CreatedActor> CreateActor(ActorSpec spec);
+  absl::StatusOr<TaskId> SubmitActorCall(ActorId actor, core_worker::TaskSubmission submission);
   // For a handle that came from elsewhere; `life` is the reference it carries, empty for named actors.
   void RegisterActorHandle(ActorId actor, const ObjectRefInfo& life, int32_t max_task_retries,
                            int32_t max_pending_calls);
@@ -140,17 +141,18 @@ class CoreProcess {
   bool ActorQueueFull(ActorId actor);
   void CancelTask(const ObjectId& result, bool force, bool recursive);
   void KillActor(ActorId actor, bool no_restart);
-  absl::StatusOr<GetActorReply> GetActor(const std::string& name, const std::string& ns, Duration timeout);
+  absl::StatusOr<FindActorReply> GetActor(const std::string& name, const std::string& ns, Duration timeout);
   // Blocks until the actor is alive or dead, or its creation failed (then the update's error says why).
   absl::StatusOr<ActorUpdate> WaitActor(ActorId actor, std::optional<Duration> timeout);
 
   // ---- placement groups and state
-  void CreatePlacementGroup(PlacementGroupSpec spec);
+  absl::Status CreatePlacementGroup(PlacementGroupSpec spec);
   void RemovePlacementGroup(PlacementGroupId group);
   // Blocks until created or removed; on timeout the last known state.
   absl::StatusOr<PlacementGroupUpdate> WaitPlacementGroup(PlacementGroupId group, std::optional<Duration> timeout);
   // Rows as JSON (ListState in schema/messages.h). `to` is the head or a raylet.
-  absl::StatusOr<std::string> ListState(Address to, const std::string& kind, const std::string& argument);
+  absl::StatusOr<std::string> ListState(Address to, const std::string& kind, const std::string& argument,
+                                        Duration timeout = 10s);
 
   // ---- worker side
   // Blocks until a task is to be run; false when the process is to exit.
@@ -164,6 +166,8 @@ class CoreProcess {
   // Results in order of num_returns. Large values are written straight into the store.
   // `final`: an application error in them is not to be retried.
   void FinishTask(const TaskSpec& spec, std::vector<NewValue> results, bool worker_exiting, bool final = false);
+  // All its results are this error. A long text loses its middle; a detail that does not fit into a message is left out.
+  void FailTask(const TaskSpec& spec, ErrorInfo error, bool worker_exiting, bool final = false);
   // Actors, before the creation task finishes: calls at once, outside of groups and in each group.
   void SetConcurrency(int32_t max_concurrency, std::vector<std::pair<std::string, int32_t>> groups);
   // What this worker was given last (lease, environment, resources), and a number that grows with each.
@@ -173,6 +177,8 @@ class CoreProcess {
   void OnInterrupt(std::function<void(TaskId)> interrupt);
   // Called with lines that workers of this job printed.
   void OnLogLines(std::function<void(const LogLines&)> print);
+  // Before the connection ends: lines that workers here have printed arrive.
+  void CatchUpOnLogs();
   // The calling task waits outside of Get (for example in an actor's own lock): lend its CPUs meanwhile.
   void SetBlocked(bool blocked);
 

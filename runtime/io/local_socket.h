@@ -26,8 +26,8 @@
 
 namespace shoal::io {
 
-// Limits of one frame, and of what one end keeps for a peer that does not read.
-inline constexpr size_t kMaxFrameBytes = size_t{16} << 20;
+// Limits of one frame (a message and a little more), and of what one end keeps for a peer that does not read.
+inline constexpr size_t kMaxFrameBytes = size_t{33} << 20;
 inline constexpr size_t kMaxFrameFds = 4;
 inline constexpr size_t kMaxUnsentBytes = size_t{64} << 20;
 

@@ -35,7 +35,6 @@ static_assert(sizeof(Envelope) == 40);
 // A large message travels in pieces, so that on a slow link acknowledgements and heartbeats come through in between.
 constexpr size_t kPieceBytes = 60 * 1024;
 
-constexpr size_t kMaxMessageBytes = size_t{16} << 20;
 constexpr uint64_t kMaxQueuedBytes = uint64_t{256} << 20;  // per peer
 // A line whose peer does not answer is dialled anew: ZeroMQ itself never tries again after some failures of a
 // handshake.
@@ -422,7 +421,7 @@ void Network::Impl::Deliver(Link& link, std::string&& payload) {
   if (!handlers_.deliver) return;
   payload.erase(0, sizeof(envelope));
   if (link.pieces.empty() && envelope.rest == 0) return handlers_.deliver(from, to, std::move(payload));
-  if (envelope.rest > kMaxMessageBytes || link.pieces.size() + payload.size() + envelope.rest > kMaxMessageBytes) {
+  if (envelope.rest > kMostMessageBytes || link.pieces.size() + payload.size() + envelope.rest > kMostMessageBytes) {
     link.pieces.clear();
     return;  // not a peer of ours, to whom such a message would not have been taken
   }
@@ -456,9 +455,9 @@ void Network::Impl::RetryUnsent(Link& link) {
 absl::Status Network::Impl::Send(NodeId peer, const Address& from, const Address& to, const std::string& message) {
   const LinkPtr link = LinkOf(peer);
   if (link == nullptr) return absl::NotFoundError(absl::StrCat(NameOf(peer), " is not a peer of this process"));
-  if (message.size() > kMaxMessageBytes) {
+  if (message.size() > kMostMessageBytes) {
     return absl::InvalidArgumentError(absl::StrCat("a message of ", message.size(), " bytes is over the limit of ",
-                                                   kMaxMessageBytes, "; put large values into the object store"));
+                                                   kMostMessageBytes, "; put large values into the object store"));
   }
   const auto full = [&] {
     return absl::ResourceExhaustedError(absl::StrCat(NameOf(peer), " does not take messages as fast as they come: ",

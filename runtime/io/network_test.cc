@@ -77,9 +77,9 @@ TEST(Network, ManyMessagesArriveInOrder) {
 
 TEST(Network, ALargeMessagePassesAndATooLargeOneIsNotTaken) {
   Linked l;
-  const std::string large(16 << 20, 'x');
+  const std::string large(kMostMessageBytes, 'x');
   ASSERT_TRUE(l.node.Send(kHead, large).ok());
-  EXPECT_EQ(l.node.Send(kHead, std::string((16 << 20) + 1, 'x')).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(l.node.Send(kHead, std::string(kMostMessageBytes + 1, 'x')).code(), absl::StatusCode::kInvalidArgument);
   ASSERT_TRUE(l.head.Await(HasMessages(1)));
   EXPECT_TRUE(l.head.heard().messages[0] == large);
 }

@@ -71,6 +71,8 @@ void Demands::OnDemand(const Turn& t, const Address& owner, LeaseDemand&& messag
   if (demand.wanted == 0) demand.waiting_since = t.now;
   demand.tell_again = message.wanted > 0;
   demand.wanted = message.wanted;
+  demand.heard = t.now;
+  if (!next_silence_) next_silence_ = t.now + options_.demand_ttl;
   demand.version = message.version;
   demand.locality = std::move(message.locality);
   while (leases_.WaitingFor(owner, key.second) > demand.wanted) leases_.WithdrawOne(owner, key.second);
@@ -178,12 +180,31 @@ void Demands::Settle(const Turn& t, bool may_grant) {
     kept_for_head_ = {};
     changed_ = true;
   }
+  if (next_silence_ && *next_silence_ <= t.now) ForgetSilent(t);
   if (may_grant) HelpStarving(t);
   const bool due = changed_ || seen_released_ != resources_.released() || may_grant != may_grant_;
   may_grant_ = may_grant;
   if (may_grant && due) Schedule(t);
   changed_ = false;
   seen_released_ = resources_.released();
+}
+
+void Demands::ForgetSilent(const Turn& t) {
+  next_silence_.reset();
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    const Key key = *it;
+    Demand& demand = demands_.find(key)->second;
+    if (demand.heard + options_.demand_ttl > t.now) {
+      Earliest(&next_silence_, demand.heard + options_.demand_ttl);
+    } else {  // stopped, or hung: what it would be granted would lie idle
+      demand.wanted = 0;
+      while (leases_.WaitingFor(OwnerOf(key), key.second) > 0) leases_.WithdrawOne(OwnerOf(key), key.second);
+      untold_.insert(key);
+      changed_ = true;
+      EraseIfDone(key);
+    }
+    it = waiting_.upper_bound(key);
+  }
 }
 
 void Demands::TellHead(const Turn& t, bool head_listens) {
@@ -334,6 +355,7 @@ std::optional<TimePoint> Demands::NextDeadline() const {
   std::optional<TimePoint> next;
   if (head_listens_ && !untold_.empty()) next = next_tell_;
   if (may_grant_) Earliest(&next, next_look_);
+  Earliest(&next, next_silence_);
   if (!kept_for_head_.empty()) Earliest(&next, kept_for_head_until_);
   return next;
 }

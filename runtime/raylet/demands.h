@@ -54,6 +54,7 @@ class Demands {
     std::vector<LocalityHint> locality;
     uint64_t served = 0;          // when it got its newest lease, in grants
     TimePoint waiting_since{};    // of a wish that is not met at all
+    TimePoint heard{};            // when the owner last said so
     uint32_t told = 0;            // what the head knows
     bool tell_again = false;      // the owner repeats itself: the head's grants may be lost
   };
@@ -65,6 +66,8 @@ class Demands {
   uint32_t Need(const Key& key, const Demand& demand) const;
   uint32_t ForHead(const Key& key, const Demand& demand) const;
   Place PlaceOf(const Shape& shape) const;
+  // Of owners that do not repeat themselves.
+  void ForgetSilent(const Turn& t);
   void Schedule(const Turn& t);
   void HelpStarving(const Turn& t);
   // Revokes until what is free or on its way back covers `resources`. False if that cannot be now.
@@ -90,6 +93,7 @@ class Demands {
   bool head_listens_ = false;
   TimePoint next_tell_{};
   std::optional<TimePoint> next_look_;   // for the starving
+  std::optional<TimePoint> next_silence_;  // when to look for silent owners
   std::optional<Key> kept_for_;          // a starving demand: what comes free is for it
   ResourceSet kept_for_head_;
   TimePoint kept_for_head_until_{};

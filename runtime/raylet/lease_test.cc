@@ -218,6 +218,36 @@ TEST(Leases, AnUnrenewedLeaseExpires) {
   EXPECT_EQ(node.Sent<RevokeLease>(driver).at(0).lease, granted[1].lease);
 }
 
+TEST(Leases, ARevokedLeaseIsReturnedRenewedOrEnded) {
+  TestNode node({{"CPU", 2}});
+  const Address a = node.Driver(), b = node.Driver(JobId{2});
+  const std::vector<LeaseGranted> of_a = node.Leases(a, 2, CpuShape(1));
+  node.Demand(b, CpuShape(2, JobId{2}), 1);
+  node.Pass(2s);
+  ASSERT_THAT(node.Sent<RevokeLease>(a), SizeIs(2));
+  node.Deliver(a, RenewLeases{{of_a[0].lease}});  // its task runs
+  for (int second = 0; second < 12; ++second) {
+    node.Demand(b, CpuShape(2, JobId{2}), 1);
+    node.Pass(1s);
+  }
+  ASSERT_THAT(node.killed, SizeIs(1)) << "the other one's owner does not answer";
+  EXPECT_EQ(node.killed[0].worker, of_a[1].worker.worker);
+}
+
+TEST(Leases, AnOwnerThatNoLongerRepeatsItselfIsGrantedNothing) {
+  TestNode node({{"CPU", 1}});
+  const Address a = node.Driver(), b = node.Driver(JobId{2});
+  node.Leases(a, 1, CpuShape(1));
+  node.Demand(b, CpuShape(1, JobId{2}), 1);
+  node.Pass(11s);
+  node.BuryKilled();  // a does not give its lease back
+  node.StartWorkers();
+  EXPECT_THAT(node.Sent<LeaseGranted>(b), IsEmpty());
+  node.Demand(b, CpuShape(1, JobId{2}), 1);  // it goes on
+  node.StartWorkers();
+  EXPECT_THAT(node.Sent<LeaseGranted>(b), SizeIs(1));
+}
+
 TEST(Leases, TwoOwnersShareWhatThereIs) {
   TestNode node({{"CPU", 4}});
   const Address a = node.Driver(), b = node.Driver(JobId{2});

@@ -245,6 +245,7 @@ void Leases::Revoke(const Turn& t, LeaseId id, const std::string& why) {
   auto it = leases_.find(id);
   if (it == leases_.end() || it->second.state != LeaseState::kGranted) return;
   SHOAL_CHECK(Advance(&it->second.state, LeaseEvent::kRevoke));
+  it->second.expires = std::min(it->second.expires, t.now + options_.revoke_patience);
   Post<RevokeLease>(t, it->second.owner).lease = id;
   Note(t, absl::StrCat("lease ", id.Hex()), "granted", "revoked", why);
 }

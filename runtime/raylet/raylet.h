@@ -35,6 +35,8 @@ struct RayletOptions {
   Duration idle_worker_timeout = 60s;
   Duration worker_start_timeout = 30s;
   Duration lease_ttl = 60s;            // owners renew at a third of it
+  Duration revoke_patience = 10s;      // a revoked lease is returned or renewed before that, or its worker is killed
+  Duration demand_ttl = 10s;           // owners repeat what they want each second; who is stopped does not
   Duration heartbeat = 1s;
   Duration report_every = 2s;          // unless something changed, then report_delay after it
   Duration report_delay = 20ms;

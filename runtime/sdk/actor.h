@@ -101,8 +101,9 @@ class ActorMethod {
     submission.spec.parent = internal::CurrentTask();
     const internal::HeldReferences held = internal::AddArguments<typename internal::Signature<decltype(M)>::Parameters>(&submission.spec, arguments...);
     io::CoreProcess& core = internal::Core();
-    const TaskId task = core.SubmitActorCall(actor_, std::move(submission));
-    return ObjectRef<Result>::Own({task.Return(0), core.self().node});
+    const absl::StatusOr<TaskId> task = core.SubmitActorCall(actor_, std::move(submission));
+    if (!task.ok()) internal::Throw(task.status());
+    return ObjectRef<Result>::Own({task->Return(0), core.self().node});
   }
 
  private:

@@ -1,8 +1,10 @@
 #include "runtime/sdk/launch.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/io/fd.h"
 
 namespace shoal::internal {
 namespace {
@@ -53,6 +56,16 @@ std::string JsonString(const std::string& json, const std::string& key) {
     text += json[i];
   }
   return text;
+}
+
+constexpr int kStopMs = 30'000;  // more than the runtime's own limits add up to
+
+// Waits for a child's end.
+bool EndsInTime(pid_t pid) {
+  const io::UniqueFd end(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  pollfd ended{.fd = end.get(), .events = POLLIN, .revents = 0};
+  if (end.valid() && poll(&ended, 1, kStopMs) == 0) return false;
+  return waitpid(pid, nullptr, 0) == pid;
 }
 
 }  // namespace
@@ -104,7 +117,10 @@ absl::StatusOr<std::unique_ptr<LocalRuntime>> LocalRuntime::Start(std::string bi
 
 LocalRuntime::~LocalRuntime() {
   close(life_fd_);
-  waitpid(pid_, nullptr, 0);
+  if (!EndsInTime(pid_)) {  // stopped, or stuck in the kernel: what it started ends with it
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
   // One that was killed could not remove its directory itself.
   std::error_code ignored;
   std::filesystem::remove_all(std::filesystem::path(raylet_socket_).parent_path(), ignored);

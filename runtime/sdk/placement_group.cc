@@ -23,7 +23,7 @@ PlacementGroup::PlacementGroup(const std::vector<BundleResources>& bundles, Plac
     if (!resources.ok()) throw Error(std::string(resources.status().message()));
     spec.bundles.push_back(*std::move(resources));
   }
-  core.CreatePlacementGroup(std::move(spec));
+  if (absl::Status status = core.CreatePlacementGroup(std::move(spec)); !status.ok()) internal::Throw(status);
 }
 
 bool PlacementGroup::Wait(std::optional<Duration> timeout) const {

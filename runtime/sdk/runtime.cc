@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "runtime/io/runtime_directory.h"
 #include "runtime/sdk/launch.h"
 #include "runtime/sdk/shoal.h"
 
@@ -83,10 +84,8 @@ Arguments ArgumentsOf(const io::AssignedTask& assigned) {
   return arguments;
 }
 
-io::NewValue ErrorValue(const std::string& name, const char* what) {
-  io::NewValue value;
-  value.error = {ErrorKind::kApplication, name + " threw: " + what, Payload()};
-  return value;
+ErrorInfo Thrown(const std::string& name, const char* what) {
+  return {ErrorKind::kApplication, name + " threw: " + what, Payload()};
 }
 
 // The loop of a worker process. Actors with max_concurrency > 1 run it in several threads.
@@ -105,13 +104,17 @@ class Worker {
     while (core_->NextTask(&assigned)) {
       const TaskSpec& spec = assigned.task.spec;
       current_task = spec.id;
-      std::vector<io::NewValue> results;
-      results.push_back(Execute(assigned));
-      const bool created = spec.kind == TaskKind::kActorCreation && !results[0].error;
+      std::vector<io::NewValue> results(1);
+      const ErrorInfo error = Execute(assigned, &results[0]);
+      const bool created = spec.kind == TaskKind::kActorCreation && !error;
       const int threads = assigned.task.actor == nullptr ? 1 : std::max(assigned.task.actor->max_concurrency, 1);
       current_task = {};
       if (created) core_->SetConcurrency(threads, {});
-      core_->FinishTask(spec, std::move(results), /*worker_exiting=*/false);
+      if (error) {
+        core_->FailTask(spec, error, /*worker_exiting=*/false);
+      } else {
+        core_->FinishTask(spec, std::move(results), /*worker_exiting=*/false);
+      }
       if (created) {
         for (int i = 1; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
       }
@@ -119,7 +122,8 @@ class Worker {
     }
   }
 
-  io::NewValue Execute(const io::AssignedTask& assigned) {
+  // The value that the task yields, or what it threw.
+  ErrorInfo Execute(const io::AssignedTask& assigned, io::NewValue* value) {
     const TaskSpec& spec = assigned.task.spec;
     try {
       Arguments arguments = ArgumentsOf(assigned);
@@ -127,20 +131,22 @@ class Worker {
         const auto creator = TheRegistry().creators.find(spec.function.value);
         if (creator == TheRegistry().creators.end()) return Unknown(spec);
         instance_ = creator->second(arguments);
-        return Encoded(std::tuple<>());
+        *value = Encoded(std::tuple<>());
+        return {};
       }
       const auto invoker = TheRegistry().invokers.find(spec.function.value);
       if (invoker == TheRegistry().invokers.end()) return Unknown(spec);
-      return invoker->second(instance_.get(), arguments);
+      *value = invoker->second(instance_.get(), arguments);
+      return {};
     } catch (const std::exception& e) {
-      return ErrorValue(spec.name, e.what());
+      return Thrown(spec.name, e.what());
     } catch (...) {
-      return ErrorValue(spec.name, "something that is not a std::exception");
+      return Thrown(spec.name, "something that is not a std::exception");
     }
   }
 
-  static io::NewValue Unknown(const TaskSpec& spec) {
-    return ErrorValue(spec.name, "this worker's program does not contain it; start the workers from the driver's build");
+  static ErrorInfo Unknown(const TaskSpec& spec) {
+    return Thrown(spec.name, "this worker's program does not contain it; start the workers from the driver's build");
   }
 
   io::CoreProcess* const core_;
@@ -149,6 +155,7 @@ class Worker {
 };
 
 [[noreturn]] void RunAsWorker() {
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // whole lines go to the driver as they are printed
   io::CoreProcessOptions options;
   options.raylet_socket = FromEnvironment("SHOAL_RAYLET_SOCKET");
   options.role = Role::kWorker;
@@ -199,7 +206,9 @@ ShapeId InternShape(const Shape& shape) {
   Runtime& runtime = *TheRuntime();
   const ShapeId id = shape.id();
   std::lock_guard<std::mutex> lock(runtime.mutex);
-  if (runtime.known_shapes.insert(id).second) runtime.core->RegisterShape(shape);
+  if (runtime.known_shapes.contains(id)) return id;
+  if (const auto registered = runtime.core->RegisterShape(shape); !registered.ok()) Throw(registered.status());
+  runtime.known_shapes.insert(id);
   return id;
 }
 
@@ -216,6 +225,7 @@ void Throw(const absl::Status& status) {
   const std::string message(status.message());
   if (absl::IsDeadlineExceeded(status)) throw TimeoutError(message);
   if (absl::IsResourceExhausted(status)) throw SystemError(ErrorKind::kObjectStoreFull, message);
+  if (absl::IsInvalidArgument(status)) throw SystemError(ErrorKind::kInvalidArgument, message);
   throw SystemError(ErrorKind::kSystem, message);
 }
 
@@ -267,12 +277,13 @@ ActorSpec SpecOf(const ActorOptions& options) {
 }
 
 std::pair<ActorId, ActorLife> CreateActor(ActorSpec spec) {
-  const io::CreatedActor created = Core().CreateActor(std::move(spec));
-  return {created.actor, ActorLife::Own(created.life)};
+  const absl::StatusOr<io::CreatedActor> created = Core().CreateActor(std::move(spec));
+  if (!created.ok()) Throw(created.status());
+  return {created->actor, ActorLife::Own(created->life)};
 }
 
 std::pair<ActorId, ActorLife> FindActor(const std::string& name, const std::string& ns) {
-  absl::StatusOr<GetActorReply> reply = Core().GetActor(name, ns.empty() ? Core().ns() : ns, 30s);
+  absl::StatusOr<FindActorReply> reply = Core().GetActor(name, ns.empty() ? Core().ns() : ns, 30s);
   if (!reply.ok()) Throw(reply.status());
   if (reply->error) Throw(reply->error);
   Core().RegisterActorHandle(reply->actor, {}, reply->max_task_retries, /*max_pending_calls=*/-1);
@@ -289,7 +300,12 @@ void Init(int argc, char** argv, InitOptions options) {
   runtime->worker_kind.command = {internal::OwnPath()};
 
   std::string address = options.address.empty() ? internal::FromEnvironment("SHOAL_ADDRESS") : options.address;
-  if (address.empty()) {
+  const bool any = address.empty() && options.num_cpus < 0;
+  if (any || address == "auto") {
+    const std::string here = io::DefaultRuntimeDirectory();
+    if (!any || io::LockHolder(here).has_value()) address = here;
+  }
+  if (address.empty() || address == "local") {
     auto local = internal::LocalRuntime::Start(options.binary, options.num_cpus);
     if (!local.ok()) throw Error(std::string(local.status().message()));
     runtime->local = *std::move(local);
@@ -317,6 +333,7 @@ void Init(int argc, char** argv, InitOptions options) {
 void Shutdown() {
   std::unique_ptr<internal::Runtime> runtime = std::move(internal::TheRuntime());
   if (runtime == nullptr) return;
+  runtime->core->CatchUpOnLogs();
   runtime->core.reset();   // says goodbye before a runtime of our own is stopped
   runtime->local.reset();
 }

@@ -13,8 +13,9 @@
 namespace shoal {
 
 struct InitOptions {
-  // Socket of a raylet, or its runtime directory. "": $SHOAL_ADDRESS, and without that a runtime of its own is
-  // started and stopped with the program.
+  // Socket of a raylet, or its runtime directory; "auto": the runtime of this machine; "local": one of its own, started here and
+  // stopped with the program. "": $SHOAL_ADDRESS, else the runtime of this machine if one runs and num_cpus is not given, else
+  // one of its own.
   std::string address;
   std::string ns;        // namespace of actor names; "" is an anonymous one
   double num_cpus = -1;  // for a runtime of its own; -1: as many as the machine has

@@ -171,8 +171,9 @@ class Task {
     submission.retry_exceptions = options_.retry_exceptions;
     const internal::HeldReferences held = internal::AddArguments<typename internal::Signature<decltype(F)>::Parameters>(&submission.spec, arguments...);
     io::CoreProcess& core = internal::Core();
-    const TaskId task = core.SubmitTask(std::move(submission));
-    return ObjectRef<Result>::Own({task.Return(0), core.self().node});
+    const absl::StatusOr<TaskId> task = core.SubmitTask(std::move(submission));
+    if (!task.ok()) internal::Throw(task.status());
+    return ObjectRef<Result>::Own({task->Return(0), core.self().node});
   }
 
  private:

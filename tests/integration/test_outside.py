@@ -25,4 +25,5 @@ def test_a_project_outside_the_tree_builds_and_runs(tmp_path: pathlib.Path) -> N
     done = subprocess.run([str(tmp_path / "build/outside")], check=False, capture_output=True, text=True, timeout=120,
                           env={**os.environ, "SHOAL_BINARY": str(binary)})
     assert done.returncode == 0, done.stderr
+    assert ") the counter is made\n" in done.stdout
     assert "100000 tasks" in done.stdout and "100000 actor calls" in done.stdout

@@ -242,17 +242,17 @@ void Language::SendUntil(std::function<bool()> done, Message message) {
   });
 }
 
-void Language::GetActor(const std::string& name, std::function<void(const GetActorReply&)> done) {
+void Language::GetActor(const std::string& name, std::function<void(const FindActorReply&)> done) {
   const RequestId request = rng_.NewId<RequestId>();
   looking_up_[request] = std::move(done);
-  shoal::GetActor message;
+  FindActor message;
   message.request = request;
   message.name = name;
   message.ns = "sim";
   SendUntil([this, request] { return !looking_up_.contains(request); }, std::move(message));
 }
 
-void Language::UseActor(const GetActorReply& reply) {
+void Language::UseActor(const FindActorReply& reply) {
   core_->RegisterActorHandle(Now(), reply.actor, {}, reply.max_task_retries, -1, Actions());
   Flush();  // a handle by name is no reference: only the creator's count
 }
@@ -529,7 +529,7 @@ void Language::CarryOut(core_worker::CoreWorkerActions* actions) {
     } else if (auto* created = std::get_if<ObjectCreated>(&message)) {
       auto node = creating_.extract(created->request);
       if (!node.empty()) node.mapped()(*created);
-    } else if (auto* reply = std::get_if<GetActorReply>(&message)) {
+    } else if (auto* reply = std::get_if<FindActorReply>(&message)) {
       auto node = looking_up_.extract(reply->request);
       if (!node.empty()) node.mapped()(*reply);
     } else if (auto* update = std::get_if<PlacementGroupUpdate>(&message)) {

@@ -81,9 +81,9 @@ class Language {
   void Cancel(const ObjectId& result, bool force);
   ActorId CreateActor(const ActorRequest& request);
   TaskId Call(ActorId actor, const TaskRequest& request);
-  void GetActor(const std::string& name, std::function<void(const GetActorReply&)> done);
+  void GetActor(const std::string& name, std::function<void(const FindActorReply&)> done);
   // Makes calls possible through what GetActor found.
-  void UseActor(const GetActorReply& reply);
+  void UseActor(const FindActorReply& reply);
   // Drops the handle.
   void ForgetActor(ActorId actor);
   void KillActor(ActorId actor, bool no_restart = true);
@@ -150,7 +150,7 @@ class Language {
   };
   absl::btree_map<ObjectId, std::vector<Waiting>> waiting_;
   absl::btree_map<RequestId, std::function<void(const ObjectCreated&)>> creating_;
-  absl::btree_map<RequestId, std::function<void(const GetActorReply&)>> looking_up_;
+  absl::btree_map<RequestId, std::function<void(const FindActorReply&)>> looking_up_;
   struct Group {
     PlacementGroupStateKind state = PlacementGroupStateKind::kPending;
     bool removing = false;

@@ -126,13 +126,17 @@ def _address(options: dict[str, Any]) -> str | None:
     """A raylet's socket, or None for a runtime of our own."""
     address = options.get("address")
     from_environment = os.environ.get("SHOAL_ADDRESS") or None
+    given = [name for name in _START_OPTIONS if options.get(name) is not None]
     if address is None:
         address = from_environment
+    if address is None and not given:
+        from shoal._internal import launch
+
+        address = launch.running_here()
     if address in (None, "local"):
         return None
     if not isinstance(address, str) or not address:
         raise ValueError(f'address must be a runtime directory, a socket, "auto" or "local", not {address!r}.')
-    given = [name for name in _START_OPTIONS if options.get(name) is not None]
     if given:
         raise ValueError(
             f"{given[0]} is for a runtime that init() starts: leave it out when you give an address, or say "
@@ -181,7 +185,6 @@ def shutdown() -> None:
     with _lock:
         runtime, _runtime = _runtime, None
         if _shoal.connected():
-            logs.catch_up()
             _shoal.disconnect()
             if "shoal._internal.asynchronous" in sys.modules:
                 _asynchronous().fail_pending()

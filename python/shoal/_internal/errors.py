@@ -61,6 +61,10 @@ _KINDS: dict[type[BaseException], ErrorKind] = {
     ex.RuntimeEnvSetupError: ErrorKind.RUNTIME_ENV_SETUP,
 }
 
+# An error travels in one message: schema/limits.h.
+_MOST_TEXT = 32 * 1024
+_MOST_DETAIL = 768 * 1024
+
 # absl::StatusCode
 _CANCELLED, _DEADLINE_EXCEEDED, _NOT_FOUND = 1, 4, 5
 _RESOURCE_EXHAUSTED, _UNAVAILABLE, _INVALID_ARGUMENT, _ALREADY_EXISTS = 8, 14, 3, 6
@@ -70,7 +74,7 @@ def from_info(kind: int, message: str, detail: bytes) -> BaseException:
     """The exception that stands for an error value."""
     if kind == ErrorKind.APPLICATION:
         try:
-            error = pickle.loads(detail)
+            error = pickle.loads(detail) if detail else None
             if isinstance(error, ex.TaskError):
                 return error.as_instanceof_cause()
         except Exception as failure:  # a class that this process lacks, a constructor that refuses its own args
@@ -105,13 +109,14 @@ def describe(error: BaseException, function_name: str) -> tuple[int, str, bytes]
     """(kind, message, detail) of an exception that a task raised. Never raises itself."""
     for known, kind in _KINDS.items():
         if type(error) is known:
-            return kind, str(error), b""
+            return kind, _presentable(str(error)), b""
     if isinstance(error, ex.TaskError):
         # An error that came through: the task waited for another one that failed. Keep the first cause.
         cause, text = error.cause, error.cause_text
         trace = f"{error.traceback_str}\nwhich came through:\n{_format(error)}"
     else:
         cause, text, trace = error, _short(error), _format(error)
+    text, trace = _presentable(text), _presentable(trace)
     message = f"{function_name}() failed: {text}"
     detail = _pickle_error(function_name, trace, cause, text)
     return ErrorKind.APPLICATION, message, detail
@@ -125,11 +130,22 @@ def _pickle_error(function_name: str, trace: str, cause: BaseException | None, t
         try:
             clean = cause.with_traceback(None)
             data: bytes = cloudpickle.dumps(ex.TaskError(function_name, trace, clean, text), protocol=5)
-            pickle.loads(data)
-            return data
+            if len(data) <= _MOST_DETAIL:
+                pickle.loads(data)
+                return data
+            text += f"\n(the exception itself takes {len(data) >> 10} KiB pickled and was left out: 768 KiB at most)"
         except BaseException:
             pass  # its __reduce__ raises, its args do not fit its constructor, it holds a lock: the text must do
     return pickle.dumps(ex.TaskError(function_name, trace, None, text), protocol=5)
+
+
+def _presentable(text: str) -> str:
+    """Without what UTF-8 cannot carry, and without its middle if it is long."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    if len(text) <= _MOST_TEXT:
+        return text
+    half = _MOST_TEXT // 2
+    return f"{text[:half]}\n... {len(text) - _MOST_TEXT} characters are left out here ...\n{text[-half:]}"
 
 
 def _short(error: BaseException) -> str:

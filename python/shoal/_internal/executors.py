@@ -6,6 +6,7 @@ which they came; an executor starts each at once.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from typing import Any
@@ -90,6 +91,8 @@ class ThreadExecutor(Executor):
                     del self._threads[task_id]
                 # A cancellation that came too late must not hit the next call.
                 _raise_in(me, None)
+                if not _shoal.connected():  # a child that the call forked has returned from it
+                    os._exit(0)
         except BaseException as error:
             task.fail(error, False)
         else:

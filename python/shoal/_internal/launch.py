@@ -8,6 +8,7 @@ import os
 import pathlib
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,9 @@ def main() -> None:
         sys.exit(str(error))
     os.environ.setdefault("SHOAL_PYTHON", sys.executable)
     os.execv(binary, [binary, *sys.argv[1:]])
+
+
+_STOP_SECONDS = 30  # more than its own limits add up to
 
 
 class LocalRuntime:
@@ -112,7 +116,11 @@ class LocalRuntime:
         if self._life >= 0:
             os.close(self._life)
             self._life = -1
-        self._process.wait()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:  # stopped, or stuck in the kernel: what it started ends with it
+            self._process.kill()
+            self._process.wait()
         # One that was killed could not do this itself.
         directory = self.info.get("runtime_dir")
         if directory:
@@ -175,6 +183,19 @@ def resolve_address(address: str) -> str:
             'init(address="auto").'
         )
     raise ConnectionError(f"There is no raylet at {address!r}: start one with `shoal start`, or leave the address out.")
+
+
+def running_here() -> str | None:
+    """The directory of the runtime that `shoal start` has started for this user and machine, if it runs."""
+    directory = default_runtime_directory()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(os.path.join(directory, "raylet.sock"))
+        except BlockingIOError:  # busy, so there
+            pass
+        except OSError:
+            return None
+    return directory
 
 
 def default_runtime_directory() -> str:

@@ -10,14 +10,11 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-import time
 from typing import TextIO
 
 from shoal import _shoal
 
 _MARK = "\x1e"
-# A raylet collects lines for LogCapture::kBatchDelay, 5 ms.
-_BATCH_SECONDS = 0.01
 
 
 class NamedLines(io.TextIOBase):
@@ -102,12 +99,3 @@ def _with_name(prefix: str, line: str) -> str:
             tail = inner if words[0].startswith("pid=") else words[-1]
             return f"({name} {tail}) {rest}"
     return f"{prefix} {line}" if prefix else line
-
-
-def catch_up() -> None:
-    """Before the session ends: lets lines that are on their way arrive."""
-    with contextlib.suppress(Exception):
-        node = _shoal.identity()["node_id"]
-        _shoal.list_state("workers", "", node)  # a turn of the raylet's loop, in which it reads the pipes
-        time.sleep(_BATCH_SECONDS)
-        _shoal.list_state("workers", "", node)  # what it sent in between comes before the answer

@@ -69,7 +69,7 @@ class ActorOrder : public Workload {
   }
   void LookUp(const std::string& actor_name, int tries) {
     Open();
-    driver(1).GetActor(actor_name, [this, actor_name, tries](const GetActorReply& reply) {
+    driver(1).GetActor(actor_name, [this, actor_name, tries](const FindActorReply& reply) {
       if (!reply.error) {
         if (reply.actor != actors_[0] && !Excused()) Fail("names_are_unique", actor_name + " leads to another actor");
         driver(1).UseActor(reply);
