@@ -72,6 +72,19 @@ void ActorTable::AskForRoom(RoomView* view) const {
   for (const auto& [need, actors] : waiting_) ask(actors_.at(*actors.begin()));  // the others are next
 }
 
+void ActorTable::CollectNotices(TimePoint now, std::vector<Notice>* notices) {
+  for (const auto& [need, ids] : waiting_) {
+    const std::string why = Infeasible(shared_.cluster, need);
+    if (why.empty()) continue;
+    for (ActorId id : ids) {
+      ActorRecord& actor = actors_.at(id);
+      if (!actor.notice.Due(now)) continue;
+      notices->push_back({actor.spec.job, absl::StrCat("actor ", actor.spec.creation.name, " (", id.Hex(), ") that wants ",
+                                                       shared_.cluster.index().need(need).resources.ToString(), " waits: ", why)});
+    }
+  }
+}
+
 NodeRecord* ActorTable::ChooseBundleNode(const Turn& t, const ActorRecord& actor, ErrorInfo* never) {
   const Strategy& strategy = actor.spec.shape.strategy;
   const ResourceSet& resources = actor.spec.shape.resources;

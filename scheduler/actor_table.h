@@ -15,6 +15,7 @@
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "scheduler/cluster_state.h"
+#include "scheduler/infeasible.h"
 #include "scheduler/placement_group_table.h"
 #include "scheduler/shared.h"
 #include "scheduler/watch_list.h"
@@ -48,6 +49,7 @@ struct ActorRecord : ActorRow {
   bool has_need = false;
   ReservationId reservation = 0;
   std::string reason;            // why it waits
+  NoticeState notice;
 };
 
 class ActorTable {
@@ -85,6 +87,8 @@ class ActorTable {
   void PlaceWaiting(const Turn& t);
   // For those that wait.
   void AskForRoom(RoomView* view) const;
+  // Of actors that no node can take.
+  void CollectNotices(TimePoint now, std::vector<Notice>* notices);
   bool waits() const { return !waiting_.empty() || !waiting_bound_.empty(); }
   // True if somebody waits who did not at the last call; or mark those bound to nodes so.
   bool TakeNewWaiting() { return std::exchange(new_waiting_, false); }

@@ -384,6 +384,24 @@ void Head::Impl::MakeRoomForWaiting(const Turn& t) {
   kept_until_ = t.now + 2 * kMakeRoomEvery;
   leases.AskForRoom(t.now, kMakeRoomEvery, &view);
   for (const auto& [node, resources] : view.asked()) Say(t, Address::Raylet(node), MakeRoom{shared.epoch, resources});
+  TellOfTheInfeasible(t);
+}
+
+void Head::Impl::TellOfTheInfeasible(const Turn& t) {
+  std::vector<Notice> notices;
+  leases.CollectNotices(t.now, &notices);
+  actors.CollectNotices(t.now, &notices);
+  groups.CollectNotices(t.now, &notices);
+  for (const Notice& notice : notices) {
+    const auto job = jobs.jobs().find(notice.job);
+    if (job == jobs.jobs().end() || !job->second.info.driver.worker) continue;
+    LogLines lines;
+    lines.job = notice.job;
+    lines.prefix = "shoal:";
+    lines.is_stderr = true;
+    lines.lines = {absl::StrCat(notice.text, ". A node may join that can; `shoal why` says more.")};
+    Say(t, job->second.info.driver, std::move(lines));
+  }
 }
 
 void Head::Impl::OnTick(const Turn& t) {

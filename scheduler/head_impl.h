@@ -73,6 +73,7 @@ class Head::Impl {
 
   void Schedule(const Turn& t);
   void MakeRoomForWaiting(const Turn& t);
+  void TellOfTheInfeasible(const Turn& t);
   // Without the room that is being made for actors and placement groups.
   void ServeLeases(const Turn& t, bool room_grew);
 

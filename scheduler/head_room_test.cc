@@ -1,4 +1,5 @@
 // Room for what waits behind somebody's queue that keeps every node full.
+#include "gmock/gmock.h"
 #include "scheduler/head_testing.h"
 
 namespace shoal::scheduler {
@@ -77,6 +78,39 @@ TEST_P(HeadRoom, IsMadeForAnOwnerWithoutAnyLeaseOnly) {
   Spill(P(1, 3), Cpus(1), 5);
   Advance(1100ms);
   EXPECT_GE(TakeAll<MakeRoom>().size(), 1u);
+}
+
+TEST_P(HeadRoom, WhatNoNodeCouldTakeIsToldToTheDriverOnce) {
+  Join(1, 4);
+  Join(2, 4);
+  StartJob(1);
+  Drop<shoal::StartJob>();
+  Spill(Driver(1), Cpus(8), 1);
+  ActorSpec actor = Actor(7, Driver(1));
+  actor.placement = Cpus(16).resources;
+  Say(Driver(1), CreateActor{actor});
+  Drop<ActorUpdate>();
+  Say(Driver(1), CreatePlacementGroup{Group(3, Driver(1), PackStrategy::kStrictSpread, {1, 1, 1})});
+  Drop<PlacementGroupUpdate>();
+  Advance(1s);
+  ExpectSilence();  // a node may be about to join
+  Advance(4s);
+  std::vector<std::string> told;
+  for (const auto& [to, message] : TakeAll<LogLines>()) {
+    EXPECT_EQ(to, Driver(1));
+    told.push_back(message.lines.at(0));
+  }
+  EXPECT_THAT(told, testing::UnorderedElementsAre(
+                        testing::HasSubstr("tasks that want {CPU: 8} wait: no node could take that even if it were free"),
+                        testing::HasSubstr("that wants {CPU: 16} waits"), testing::HasSubstr("wants a node for each of its 3 bundles")));
+  Spill(Driver(1), Cpus(8), 2, 2);
+  Advance(5s);
+  ExpectSilence();  // once
+  Join(3, 16);
+  Drop<shoal::StartJob>();
+  Drop<GrantLeases>();
+  Drop<StartActor>();
+  Drop<PrepareBundles>();
 }
 
 }  // namespace

@@ -283,6 +283,18 @@ void LeaseQueue::AskForRoom(TimePoint now, Duration patience, RoomView* view) {
   }
 }
 
+void LeaseQueue::CollectNotices(TimePoint now, std::vector<Notice>* notices) {
+  for (auto& [id, record] : shapes_) {
+    if (InGroup(record.shape)) continue;
+    const std::string why = Infeasible(shared_.cluster, record.need);
+    if (why.empty()) continue;
+    for (auto& [owner, demand] : record.demands) {
+      if (Open(demand, now) == 0 || !demand.notice.Due(now)) continue;
+      notices->push_back({record.shape.job, absl::StrCat("tasks that want ", record.shape.resources.ToString(), " wait: ", why)});
+    }
+  }
+}
+
 bool LeaseQueue::FailIfNever(const Turn& t, ShapeId id, const ShapeRecord& record) {
   const Strategy& strategy = record.shape.strategy;
   if (!InGroup(record.shape)) {

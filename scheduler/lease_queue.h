@@ -11,6 +11,7 @@
 
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
+#include "scheduler/infeasible.h"
 #include "scheduler/placement_group_table.h"
 #include "scheduler/shared.h"
 
@@ -25,6 +26,7 @@ struct Demand {
   TimePoint granted_until{};       // after that, whoever still wants it has not got it
   TimePoint since{};
   std::vector<LocalityHint> locality;
+  NoticeState notice;
 };
 
 struct ShapeRecord {
@@ -57,6 +59,8 @@ class LeaseQueue {
   void Serve(const Turn& t, bool room_grew);
   // For owners that have waited longer than `patience` and hold no lease anywhere.
   void AskForRoom(TimePoint now, Duration patience, RoomView* view);
+  // Of demands that nobody can meet.
+  void CollectNotices(TimePoint now, std::vector<Notice>* notices);
   // Looks at every shape at the next Serve: something changed that no single demand shows.
   void MarkAllDirty();
   void OnGroupCreated(PlacementGroupId group);

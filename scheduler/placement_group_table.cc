@@ -246,6 +246,28 @@ void PlacementGroupTable::AskForRoom(RoomView* view) const {
   }
 }
 
+std::string PlacementGroupTable::WhyNever(const GroupRecord& group) const {
+  if (!waiting_.contains(group.spec.id)) return "";
+  if (group.spec.strategy == PackStrategy::kStrictPack) return Infeasible(shared_.cluster, group.sum_need);
+  for (size_t i = 0; i < group.needs.size(); ++i) {
+    const std::string why = group.held(i) ? "" : Infeasible(shared_.cluster, group.needs[i]);
+    if (!why.empty()) return absl::StrCat("bundle ", i, " ", group.spec.bundles[i].ToString(), ": ", why);
+  }
+  const auto alive = std::count_if(shared_.cluster.nodes().begin(), shared_.cluster.nodes().end(),
+                                   [](const auto& node) { return node.second->alive(); });
+  if (group.spec.strategy != PackStrategy::kStrictSpread || group.places.size() <= static_cast<size_t>(alive)) return "";
+  return absl::StrCat("STRICT_SPREAD wants a node for each of its ", group.places.size(), " bundles, and there are ", alive);
+}
+
+void PlacementGroupTable::CollectNotices(TimePoint now, std::vector<Notice>* notices) {
+  for (PlacementGroupId id : waiting_) {
+    GroupRecord& group = groups_.at(id);
+    const std::string why = WhyNever(group);
+    if (why.empty() || !group.notice.Due(now)) continue;
+    notices->push_back({group.spec.job, absl::StrCat("placement group ", id.Hex(), " waits: ", why)});
+  }
+}
+
 void PlacementGroupTable::TryPlace(const Turn& t, GroupRecord& group) {
   FitIndex& index = shared_.cluster.index();
   std::vector<size_t> missing;

@@ -13,6 +13,7 @@
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "scheduler/cluster_state.h"
+#include "scheduler/infeasible.h"
 #include "scheduler/room_view.h"
 #include "scheduler/shared.h"
 #include "scheduler/watch_list.h"
@@ -39,6 +40,7 @@ struct GroupRecord {
   std::string reason;           // why it waits
   std::vector<NeedId> needs;    // while it waits: of each bundle, and of all missing ones together; so that room for them is noticed
   NeedId sum_need = 0;
+  NoticeState notice;
   bool held(size_t i) const { return places[i].state == BundleState::kHeld; }
 };
 
@@ -88,6 +90,10 @@ class PlacementGroupTable {
   void PlaceWaiting(const Turn& t);
   // For those that wait.
   void AskForRoom(RoomView* view) const;
+  // Of groups that the nodes can never hold.
+  void CollectNotices(TimePoint now, std::vector<Notice>* notices);
+  // Why the nodes could not hold it even if they were free; "" if they could, as far as single bundles tell, or it does not wait.
+  std::string WhyNever(const GroupRecord& group) const;
   bool waits() const { return !waiting_.empty(); }
   // True if some group waits that did not at the last call.
   bool TakeNewWaiting() { return std::exchange(new_waiting_, false); }

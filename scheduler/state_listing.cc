@@ -250,7 +250,9 @@ void Rows::WhyGroup(const GroupRecord& group) {
   const bool waits = group.state != PlacementGroupStateKind::kCreated && group.state != PlacementGroupStateKind::kRemoved;
   if (!waits || !Asked(group.spec.id.Hex()) || !Row()) return;
   json_.BeginObject().Field("kind", "placement_group").Field("placement_group_id", group.spec.id.Hex());
-  json_.Field("state", NameOf(group.state)).Field("reason", group.reason).EndObject();
+  const std::string never = tables_.groups.WhyNever(group);
+  json_.Field("state", NameOf(group.state)).Field("reason", never.empty() ? group.reason : never).Field("never", !never.empty());
+  json_.EndObject();
 }
 
 void Rows::Why() {

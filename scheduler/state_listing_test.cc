@@ -81,7 +81,7 @@ TEST_P(Listing, WhyCoversActorsAndGroups) {
   Drop<ActorUpdate>();
   Drop<PlacementGroupUpdate>();
   EXPECT_THAT(List("why", ActorId{7}.Hex()), HasSubstr("it has 1 CPU in all, 2 wanted"));
-  EXPECT_THAT(List("why", PlacementGroupId{3}.Hex()), HasSubstr("no node has room for bundle 0 {CPU: 5}"));
+  EXPECT_THAT(List("why", PlacementGroupId{3}.Hex()), HasSubstr("bundle 0 {CPU: 5}: no node could take that even if it were free"));
 }
 
 TEST_P(Listing, EventsTellTheStory) {

@@ -102,7 +102,8 @@ def _string(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a non-empty str, not {value!r}.")
 
 
-def _boolean(name: str, value: Any) -> None:
+def check_flag(name: str, value: Any) -> None:
+    """Raises unless `value` is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {value!r}.")
 
@@ -193,8 +194,8 @@ _COMMON: dict[str, Callable[[str, Any], None]] = {
     "runtime_env": check_runtime_env,
     "placement_group": _placement_group,
     "placement_group_bundle_index": _count(-1),
-    "placement_group_capture_child_tasks": lambda name, value: None if value is None else _boolean(name, value),
-    "enable_task_events": _boolean,
+    "placement_group_capture_child_tasks": lambda name, value: None if value is None else check_flag(name, value),
+    "enable_task_events": check_flag,
 }
 _TASK = {
     **_COMMON,
@@ -211,9 +212,9 @@ _ACTOR = {
     "max_pending_calls": _count(-1),
     "namespace": _string,
     "lifetime": _lifetime,
-    "get_if_exists": _boolean,
+    "get_if_exists": check_flag,
     "concurrency_groups": _concurrency_groups,
-    "allow_out_of_order_execution": lambda name, value: None if value is None else _boolean(name, value),
+    "allow_out_of_order_execution": lambda name, value: None if value is None else check_flag(name, value),
 }
 _METHOD: dict[str, Callable[[str, Any], None]] = {
     "num_returns": _num_returns,
@@ -221,7 +222,7 @@ _METHOD: dict[str, Callable[[str, Any], None]] = {
     "max_task_retries": _count(-1),
     "retry_exceptions": _retry_exceptions,
     "name": _string,
-    "enable_task_events": _boolean,
+    "enable_task_events": check_flag,
 }
 # A declaration may set these, a single call may not.
 _TASK_DECLARATION_ONLY = {"max_calls"}

@@ -122,9 +122,12 @@ def cancel(ref: _shoal.ObjectRef[Any], *, force: bool = False, recursive: bool =
     A running task gets the exception raised inside of it; `force` kills its worker instead. `recursive` stops the tasks
     that it has submitted as well.
     """
+    _options.check_flag("force", force)
+    _options.check_flag("recursive", recursive)
     _shoal.cancel(ref, force, recursive)
 
 
 def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
     """Ends an actor at once. With no_restart=False it comes back if its max_restarts allow."""
+    _options.check_flag("no_restart", no_restart)
     _kill(actor, no_restart=no_restart)

@@ -578,3 +578,40 @@ def _lives(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_flags_are_true_or_false():
+    ref = add.remote(1)
+    for call in (
+        lambda: shoal.cancel(ref, force="no"),
+        lambda: shoal.cancel(ref, recursive=0),
+        lambda: shoal.kill(Counts.remote(), no_restart="no"),
+    ):
+        with pytest.raises(TypeError, match="must be True or False"):
+            call()
+    assert shoal.get(ref, timeout=30) == 1
+
+
+def test_work_that_no_node_could_take_is_named(run_script):
+    done = run_script(
+        """
+        import shoal, sys
+
+        class Seen:
+            text = ""
+            def write(self, text): Seen.text += text
+            def flush(self): pass
+
+        sys.stderr = Seen()
+        shoal.init(num_cpus=1)
+
+        @shoal.remote(num_cpus=1000)
+        def large(): pass
+
+        ref = large.remote()
+        while "tasks that want {CPU: 1000} wait: no node could take that" not in Seen.text:
+            shoal.wait([ref], timeout=0.1)
+        print("told")
+        """
+    )
+    assert done.stdout == "told\n"

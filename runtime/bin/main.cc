@@ -1,5 +1,6 @@
 // The one program `shoal`: the command line, and the daemons that it starts of itself.
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -148,6 +149,9 @@ int Run(std::vector<std::string> words) {
     }
     if (entry.run == nullptr) return Completion(words);
     const absl::StatusOr<Options> options = ParseOptions(entry.command, words);
+    if (options.ok() && options->Has("runtime-dir") && options->Get("runtime-dir").empty()) {
+      return Complain(absl::InvalidArgumentError("--runtime-dir is empty; name a directory, or leave it out for the default one"));
+    }
     return options.ok() ? entry.run(*options) : Complain(options.status());
   }
   return UnknownCommand(words[0] == "token" ? "token create" : words[0]);
@@ -156,4 +160,10 @@ int Run(std::vector<std::string> words) {
 }  // namespace
 }  // namespace shoal::bin
 
-int main(int argc, char** argv) { return shoal::bin::Run({argv + 1, argv + argc}); }
+int main(int argc, char** argv) {
+  const int code = shoal::bin::Run({argv + 1, argv + argc});
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  std::fprintf(stderr, "shoal: the output could not be written: %s\n", std::strerror(errno != 0 ? errno : EIO));
+  return code != 0 ? code : 1;
+}

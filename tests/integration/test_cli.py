@@ -119,6 +119,7 @@ def test_help_and_version_need_no_runtime() -> None:
     (["submit"], USAGE, "say what to run"),
     (["submit", "true"], NOT_RUNNING, "no raylet runs in"),
     (["logs"], NOT_RUNNING, "there are no logs"),
+    (["status", "--runtime-dir", ""], USAGE, "--runtime-dir is empty"),
 ])
 def test_mistakes_are_one_sentence_with_a_way_out(root: pathlib.Path, words: list[str], expect: int, sentence: str) -> None:
     done = subprocess.run([BINARY, *words], capture_output=True, text=True, check=False, timeout=30,
@@ -126,6 +127,13 @@ def test_mistakes_are_one_sentence_with_a_way_out(root: pathlib.Path, words: lis
     assert done.returncode == expect, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert sentence in done.stderr
+
+
+def test_output_that_cannot_be_written_is_an_error() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "shoal: the output could not be written: No space left on device\n"
 
 
 # ---- a head, nodes, tokens

@@ -1,0 +1,38 @@
+// What no node of the cluster could take, even if it were empty, waits until one joins that can. Whoever wants it may rather have made a
+// mistake, so the job's driver is told, once.
+//
+//   std::string why = Infeasible(cluster, need);                       // "" if some node could take it
+//   if (!why.empty() && record.notice.Due(t.now)) notices->push_back({job, absl::StrCat("tasks that want ...", why)});
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "scheduler/cluster_state.h"
+
+namespace shoal::scheduler {
+
+std::string Infeasible(const ClusterState& cluster, NeedId need);
+
+// When to speak of one thing that waits.
+class NoticeState {
+ public:
+  static constexpr Duration kPatience = 2s;  // nodes may be about to join
+  // Asked as long as it is infeasible; true once.
+  bool Due(TimePoint now) {
+    if (told_) return false;
+    if (due_ == TimePoint{}) due_ = now + kPatience;
+    return told_ = due_ <= now;
+  }
+
+ private:
+  TimePoint due_{};
+  bool told_ = false;
+};
+
+struct Notice {
+  JobId job;
+  std::string text;
+};
+
+}  // namespace shoal::scheduler
