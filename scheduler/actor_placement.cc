@@ -73,15 +73,17 @@ void ActorTable::AskForRoom(RoomView* view) const {
 }
 
 void ActorTable::CollectNotices(TimePoint now, std::vector<Notice>* notices) {
-  for (const auto& [need, ids] : waiting_) {
-    const std::string why = Infeasible(shared_.cluster, need);
-    if (why.empty()) continue;
-    for (ActorId id : ids) {
-      ActorRecord& actor = actors_.at(id);
-      if (!actor.notice.Due(now)) continue;
-      notices->push_back({actor.spec.job, absl::StrCat("actor ", actor.spec.creation.name, " (", id.Hex(), ") that wants ",
-                                                       shared_.cluster.index().need(need).resources.ToString(), " waits: ", why)});
-    }
+  const auto look = [&](ActorId id) {
+    ActorRecord& actor = actors_.at(id);
+    if (actor.notice.told()) return;
+    const std::string why = Infeasible(shared_.cluster, actor.need);
+    if (why.empty() || !actor.notice.Due(now)) return;
+    const std::string wants = shared_.cluster.index().need(actor.need).resources.ToString();
+    notices->push_back({actor.spec.job, absl::StrCat("actors made by ", actor.spec.creation.name, " that want ", wants, " wait: ", why)});
+  };
+  for (const auto& [need, ids] : waiting_) std::for_each(ids.begin(), ids.end(), look);
+  for (ActorId id : waiting_bound_) {
+    if (actors_.at(id).spec.shape.strategy.kind == StrategyKind::kNodeAffinity) look(id);
   }
 }
 

@@ -18,6 +18,9 @@ constexpr Duration kDelayed = 10ms;
 // As long as something waits, and at the soonest so long after it began to. A raylet keeps the room for twice as long.
 constexpr Duration kMakeRoomEvery = 500ms;
 
+// Of running jobs; what comes on top is in `shoal why` alone.
+constexpr size_t kMostTold = 10'000;
+
 // Row "head/state".
 constexpr char kHeadRow[] = "head/state";
 struct HeadRow {
@@ -272,6 +275,7 @@ void Head::Impl::JobOver(const Turn& t, JobId job, JobEvent event, const std::st
     RemoveGroup(t, group, MakeError(ErrorKind::kPlacementGroupRemoved, "its job has finished"));
   }
   actors.OnJobOver(t, job);
+  told_.erase(told_.lower_bound({job, ""}), told_.lower_bound({JobId{job.value + 1}, ""}));
 }
 
 void Head::Impl::RemoveGroup(const Turn& t, PlacementGroupId group, const ErrorInfo& why) {
@@ -384,7 +388,6 @@ void Head::Impl::MakeRoomForWaiting(const Turn& t) {
   kept_until_ = t.now + 2 * kMakeRoomEvery;
   leases.AskForRoom(t.now, kMakeRoomEvery, &view);
   for (const auto& [node, resources] : view.asked()) Say(t, Address::Raylet(node), MakeRoom{shared.epoch, resources});
-  TellOfTheInfeasible(t);
 }
 
 void Head::Impl::TellOfTheInfeasible(const Turn& t) {
@@ -394,7 +397,8 @@ void Head::Impl::TellOfTheInfeasible(const Turn& t) {
   groups.CollectNotices(t.now, &notices);
   for (const Notice& notice : notices) {
     const auto job = jobs.jobs().find(notice.job);
-    if (job == jobs.jobs().end() || !job->second.info.driver.worker) continue;
+    if (!jobs.Running(notice.job) || !job->second.info.driver.worker) continue;
+    if (told_.size() >= kMostTold || !told_.insert({notice.job, notice.text}).second) continue;
     LogLines lines;
     lines.job = notice.job;
     lines.prefix = "shoal:";
@@ -432,7 +436,10 @@ void Head::Impl::OnTick(const Turn& t) {
     repeat_nodes_at_ = t.now + kRepeatNodesRefreshes * shared.options.refresh;
     SayNodes(t, {});
   }
-  if (make_room_at_ && t.now >= *make_room_at_) MakeRoomForWaiting(t);
+  if (make_room_at_ && t.now >= *make_room_at_) {
+    MakeRoomForWaiting(t);
+    TellOfTheInfeasible(t);
+  }
   if (schedule_at_ && t.now >= *schedule_at_) actors.MarkWaitingNew();
   FinishTurn(t);
 }

@@ -83,6 +83,7 @@ class Head::Impl {
   std::optional<TimePoint> tell_nodes_at_;
   std::optional<TimePoint> schedule_at_;
   std::optional<TimePoint> make_room_at_;
+  absl::btree_set<std::pair<JobId, std::string>> told_;  // notices to running jobs
   absl::btree_map<NodeId, ResourceSet> kept_;  // from leases, until then
   TimePoint kept_until_{};
   TimePoint refresh_at_{};

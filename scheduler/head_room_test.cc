@@ -102,7 +102,7 @@ TEST_P(HeadRoom, WhatNoNodeCouldTakeIsToldToTheDriverOnce) {
   }
   EXPECT_THAT(told, testing::UnorderedElementsAre(
                         testing::HasSubstr("tasks that want {CPU: 8} wait: no node could take that even if it were free"),
-                        testing::HasSubstr("that wants {CPU: 16} waits"), testing::HasSubstr("wants a node for each of its 3 bundles")));
+                        testing::HasSubstr("that want {CPU: 16} wait"), testing::HasSubstr("wants a node for each of its 3 bundles")));
   Spill(Driver(1), Cpus(8), 2, 2);
   Advance(5s);
   ExpectSilence();  // once

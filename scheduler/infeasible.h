@@ -1,5 +1,5 @@
 // What no node of the cluster could take, even if it were empty, waits until one joins that can. Whoever wants it may rather have made a
-// mistake, so the job's driver is told, once.
+// mistake, so the job's driver is told, once per kind.
 //
 //   std::string why = Infeasible(cluster, need);                       // "" if some node could take it
 //   if (!why.empty() && record.notice.Due(t.now)) notices->push_back({job, absl::StrCat("tasks that want ...", why)});
@@ -14,16 +14,16 @@ namespace shoal::scheduler {
 
 std::string Infeasible(const ClusterState& cluster, NeedId need);
 
-// When to speak of one thing that waits.
+// Since when one thing that waits is known to be infeasible.
 class NoticeState {
  public:
   static constexpr Duration kPatience = 2s;  // nodes may be about to join
-  // Asked as long as it is infeasible; true once.
+  // True if it is to be told now; once. Of things of one kind the head tells one.
   bool Due(TimePoint now) {
-    if (told_) return false;
     if (due_ == TimePoint{}) due_ = now + kPatience;
     return told_ = due_ <= now;
   }
+  bool told() const { return told_; }
 
  private:
   TimePoint due_{};

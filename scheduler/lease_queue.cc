@@ -285,11 +285,12 @@ void LeaseQueue::AskForRoom(TimePoint now, Duration patience, RoomView* view) {
 
 void LeaseQueue::CollectNotices(TimePoint now, std::vector<Notice>* notices) {
   for (auto& [id, record] : shapes_) {
-    if (InGroup(record.shape)) continue;
+    const auto untold = [now](const auto& entry) { return !entry.second.notice.told() && Open(entry.second, now) > 0; };
+    if (InGroup(record.shape) || std::none_of(record.demands.begin(), record.demands.end(), untold)) continue;
     const std::string why = Infeasible(shared_.cluster, record.need);
     if (why.empty()) continue;
     for (auto& [owner, demand] : record.demands) {
-      if (Open(demand, now) == 0 || !demand.notice.Due(now)) continue;
+      if (demand.notice.told() || Open(demand, now) == 0 || !demand.notice.Due(now)) continue;
       notices->push_back({record.shape.job, absl::StrCat("tasks that want ", record.shape.resources.ToString(), " wait: ", why)});
     }
   }

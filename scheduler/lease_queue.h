@@ -35,7 +35,6 @@ struct ShapeRecord {
   absl::btree_map<Address, Demand> demands;
   Address last_served;             // owners take turns
   uint32_t spread_cursor = 0;
-  TimePoint unknown_until{};       // in a group that nobody has announced
   absl::btree_map<NodeId, uint32_t> on_its_way;  // in groups: how much of a bundle is spoken for
 };
 

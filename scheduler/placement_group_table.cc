@@ -262,9 +262,10 @@ std::string PlacementGroupTable::WhyNever(const GroupRecord& group) const {
 void PlacementGroupTable::CollectNotices(TimePoint now, std::vector<Notice>* notices) {
   for (PlacementGroupId id : waiting_) {
     GroupRecord& group = groups_.at(id);
+    if (group.notice.told()) continue;
     const std::string why = WhyNever(group);
     if (why.empty() || !group.notice.Due(now)) continue;
-    notices->push_back({group.spec.job, absl::StrCat("placement group ", id.Hex(), " waits: ", why)});
+    notices->push_back({group.spec.job, absl::StrCat("a placement group waits: ", why)});
   }
 }
 

@@ -1,5 +1,7 @@
 #include "schema/limits.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/fields.h"
 
@@ -11,15 +13,11 @@ absl::Status CheckBytes(const std::string& what, size_t size, size_t most, const
   return absl::InvalidArgumentError(absl::StrCat(what, " take", what.back() == 's' ? " " : "s ", size, " bytes, ", most, " at most", fix));
 }
 
-bool Fits(const TaskSpec& spec) {
-  return spec.name.size() + spec.concurrency_group.size() <= kMostNameBytes && spec.options.size() <= kMostSettingsBytes &&
-         spec.args.size() <= kMostArgumentBytes && spec.refs.size() + spec.nested.size() <= kMostContained &&
-         spec.num_returns <= kMostReturns;
-}
-
-// The first character at or after `at` that does not lie within a UTF-8 sequence.
+// The beginning of the UTF-8 character that `at` lies in or before; `at` where there is none near.
 size_t CharacterAt(std::string_view text, size_t at) {
-  while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+  for (size_t here = at; here < std::min(at + 4, text.size()); ++here) {
+    if ((static_cast<unsigned char>(text[here]) & 0xC0) != 0x80) return here;
+  }
   return at;
 }
 
@@ -30,26 +28,26 @@ absl::Status CheckName(const std::string& what, std::string_view name) { return 
 absl::Status CheckContained(size_t count) {
   if (count <= kMostContained) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("a value holds ", count, " references, ", kMostContained, " at most: put them into several lists"));
+      absl::StrCat("values hold ", count, " references, ", kMostContained, " at most in one put or return: put lists of them"));
 }
 
 absl::Status CheckSize(const TaskSpec& spec) {
-  if (Fits(spec)) return absl::OkStatus();
-  absl::Status status = CheckName("the task's name", spec.name);
-  status.Update(CheckName("the concurrency group's name", spec.concurrency_group));
-  status.Update(CheckBytes("the task's options", spec.options.size(), kMostSettingsBytes));
-  status.Update(CheckBytes("the task's arguments", spec.args.size(), kMostArgumentBytes, "; put them into one object and pass its reference"));
+  if (spec.name.size() > kMostNameBytes) return CheckName("the task's name", spec.name);
+  if (spec.concurrency_group.size() > kMostNameBytes) return CheckName("the concurrency group's name", spec.concurrency_group);
+  if (spec.options.size() > kMostSettingsBytes) return CheckBytes("the task's options", spec.options.size(), kMostSettingsBytes);
+  if (spec.args.size() > kMostArgumentBytes) {
+    return CheckBytes("the task's arguments", spec.args.size(), kMostArgumentBytes, "; put them into one object and pass its reference");
+  }
   if (spec.num_returns > kMostReturns) {
-    status.Update(absl::InvalidArgumentError(
-        absl::StrCat("num_returns is ", spec.num_returns, ", ", kMostReturns, " at most: return lists of values")));
+    return absl::InvalidArgumentError(
+        absl::StrCat("num_returns is ", spec.num_returns, ", ", kMostReturns, " at most: return lists of values"));
   }
   const size_t references = spec.refs.size() + spec.nested.size();
   if (references > kMostContained) {
-    status.Update(absl::InvalidArgumentError(absl::StrCat("the task's arguments hold ", references, " references, ", kMostContained,
-                                                          " at most: put lists of them and pass the lists' references")));
+    return absl::InvalidArgumentError(absl::StrCat("the task's arguments hold ", references, " references, ", kMostContained,
+                                                   " at most: put lists of them and pass the lists' references"));
   }
-  if (status.ok()) status = absl::InvalidArgumentError("the names of the task and of its concurrency group are too long");
-  return status;
+  return absl::OkStatus();
 }
 
 absl::Status CheckSize(const Shape& shape) {

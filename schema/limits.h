@@ -28,7 +28,7 @@ absl::Status CheckSize(const TaskSpec& spec);
 absl::Status CheckSize(const Shape& shape);
 absl::Status CheckSize(const ActorSpec& spec);
 absl::Status CheckSize(const PlacementGroupSpec& spec);
-// References inside a value.
+// References inside a value that is put, or inside all results of a task.
 absl::Status CheckContained(size_t count);
 
 // The text itself, or its beginning and its end if it is longer than `most`.

@@ -66,6 +66,8 @@ def main() -> int:
     env["PYTHONPATH"] = str(build / "python")
     env["SHOAL_PYTHON"] = sys.executable
     env["SHOAL_BINARY"] = str(build / "runtime/bin/shoal")
+    env["SHOAL_RUNTIME_DIR"] = str(build / "no-runtime")  # or tests would join one that runs on this machine
+    env.pop("SHOAL_ADDRESS", None)
     sanitizer = sanitizers(build)
     if sanitizer:
         env["SHOAL_SANITIZE"] = sanitizer

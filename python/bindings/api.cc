@@ -15,8 +15,6 @@
 namespace shoal::python {
 namespace {
 
-// Larger copies let other Python threads run.
-constexpr uint64_t kCopyWithoutGil = 1 << 20;
 // How often a main thread that waits looks for Ctrl-C, and in a worker for a cancellation that came just before it slept.
 constexpr Duration kSignalSlice = 100ms;
 constexpr Duration kWorkerSignalSlice = 5s;

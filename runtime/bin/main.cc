@@ -109,6 +109,7 @@ std::vector<Command> Commands() {
 }
 
 int UnknownCommand(const std::string& word) {
+  if (word == "token") return Complain(absl::InvalidArgumentError("the command is `shoal token create`; see `shoal token create --help`"));
   std::vector<std::string> names;
   for (const Command& command : Commands()) {
     if (!command.hidden) names.push_back(command.name);
@@ -154,7 +155,7 @@ int Run(std::vector<std::string> words) {
     }
     return options.ok() ? entry.run(*options) : Complain(options.status());
   }
-  return UnknownCommand(words[0] == "token" ? "token create" : words[0]);
+  return UnknownCommand(words[0]);
 }
 
 }  // namespace

@@ -33,7 +33,6 @@ struct SubmittedTask {
   bool force = false;         // ... and the worker is to be killed if it runs this task
   bool in_ready = false;      // its arguments exist, TaskTable::ProcessReady comes to it
   bool holds_args = false;    // spec.refs and spec.nested count as uses
-  bool lineage_args = false;  // they count as lineage_uses (finished tasks)
   uint32_t waiting_args = 0;  // references that do not exist yet
   absl::InlinedVector<ObjectEntry*, 1> results;  // null once forgotten
   uint32_t results_left = 0;                     // that are not null

@@ -32,6 +32,7 @@ struct Lease {
   TimePoint progress;              // when something last came from there, or an empty lease got work, or lost the last of it
   FunctionId sent_function;        // its code is known there
   bool closing = false;            // no more tasks; returned when empty
+  bool revoked = false;            // its raylet wants it back, and knows by a renewal that its task goes on
   bool stalled = false;            // the worker is blocked and gives everything back; until its next reply
   bool reclaiming = false;         // ReclaimTasks was sent
   bool killed = false;             // the raylet was told to kill the worker

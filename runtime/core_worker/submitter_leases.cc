@@ -77,7 +77,7 @@ void Submitter::Close(const Turn& t, Lease* lease) {
 void Submitter::OnRevokeLease(const Turn& t, const RevokeLease& message) {
   Lease* lease = FindLease(message.lease);
   if (lease == nullptr) return;
-  const bool known = lease->closing;
+  const bool known = std::exchange(lease->revoked, true);
   Close(t, lease);
   if (known || FindLease(message.lease) == nullptr) return;
   // Its task goes on; the raylet is to see that somebody is there who waits for it.

@@ -8,6 +8,21 @@
 #include "base/buggify.h"
 
 namespace shoal::core_worker {
+namespace {
+
+constexpr size_t kLocationsTold = 4;  // of an argument: enough to find a copy, and bounded whatever the cluster
+
+// What a worker has to know of a value: its bytes or where they are. What it contains is found when it is read.
+ObjectValue AsArgument(const ObjectValue& value) {
+  ObjectValue argument;
+  argument.kind = value.kind;
+  argument.data = value.data;
+  argument.size = value.size;
+  argument.locations.assign(value.locations.begin(), value.locations.begin() + std::min(value.locations.size(), kLocationsTold));
+  return argument;
+}
+
+}  // namespace
 
 TaskTable::~TaskTable() {
   // Records are found through their results; a task with several is deleted at the last one.
@@ -129,7 +144,7 @@ TaskTable::Readiness TaskTable::PrepareRefs(const Turn& t, SubmittedTask* task) 
     } else if (entry->value.kind == ValueKind::kError) {
       failed = entry;
     } else if (entry->value.kind != ValueKind::kInline || inline_bytes + entry->value.data.size() <= kInlineTotalBytes) {
-      arg.value = entry->value;
+      arg.value = AsArgument(entry->value);
       if (arg.value.kind == ValueKind::kInline) inline_bytes += arg.value.data.size();
     }  // else the worker asks for it
   }
@@ -265,7 +280,6 @@ void TaskTable::End(SubmittedTask* task, bool stored) {
 
 void TaskTable::KeepLineage(SubmittedTask* task) {
   ++lineage_;
-  task->lineage_args = true;
   auto convert = [this](const ObjectRefInfo& ref) {
     ObjectEntry* entry = references_.Find(ref.id);
     // Others' objects stay held in full: only their owner could make them again.
@@ -302,7 +316,6 @@ void TaskTable::Resubmit(const Turn& t, SubmittedTask* task) {
   SHOAL_CHECK(retry) << "lineage is kept only while retries are left";
   --lineage_;
   ++pending_;
-  task->lineage_args = false;
   task->holds_args = true;
   auto hold = [&](const ObjectRefInfo& ref) {
     ObjectEntry* entry = references_.FindOrCreate(ref);

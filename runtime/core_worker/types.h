@@ -33,7 +33,6 @@ struct CoreWorkerOptions {
   uint32_t max_lineage_tasks = 100'000;
   // Results the owner can lose at a time before it gives up on one object: bounds recomputation without retries left.
   uint32_t max_pull_attempts = 8;
-  uint64_t inline_limit_bytes = kInlineLimitBytes;
 };
 
 // Sealed bytes in this node's arena.

@@ -395,11 +395,11 @@ void CoreProcess::FinishTask(const TaskSpec& spec, std::vector<NewValue> results
   for (size_t i = 0; i < results.size(); ++i) {
     NewValue& result = results[i];
     ObjectValue& value = values[i];
-    contained += result.contained.size();
-    if (absl::Status status = CheckContained(contained); !status.ok()) {
+    if (absl::Status status = CheckContained(contained + result.contained.size()); !status.ok()) {
       result.error = {ErrorKind::kInvalidArgument, std::string(status.message()), Payload()};
       result.contained.clear();
     }
+    contained += result.contained.size();
     value.contained = std::move(result.contained);
     if (result.error) {
       value.kind = ValueKind::kError;
@@ -439,7 +439,7 @@ void CoreProcess::FailTask(const TaskSpec& spec, ErrorInfo error, bool worker_ex
   for (ObjectValue& value : values) value.kind = ValueKind::kError;
   const size_t most = std::min(kMostErrorBytes, kMostErrorCopiesBytes / values.size());
   error.message = Shortened(std::move(error.message), most);
-  if (error.detail.size() > std::min(kInlineTotalBytes, kMostErrorCopiesBytes / values.size())) error.detail = Payload();
+  if (error.detail.size() > kInlineTotalBytes) error.detail = Payload();
   values[0].error = std::move(error);
   Impl::Lock lock(impl_->mutex_);
   impl_->TaskEnded(lock, spec, std::move(values), {}, worker_exiting, final);

@@ -147,6 +147,8 @@ absl::StatusOr<JoinToken> JoinToken::Parse(const std::string& text) {
   std::string_view rest = text;
   while (!rest.empty() && std::strchr(" \t\r\n", rest.back()) != nullptr) rest.remove_suffix(1);
   while (!rest.empty() && std::strchr(" \t\r\n", rest.front()) != nullptr) rest.remove_prefix(1);
+  const size_t word = rest.rfind(' ');  // of the whole command that was printed
+  if (word != std::string_view::npos) rest.remove_prefix(word + 1);
   if (rest.substr(0, std::strlen(kTokenPrefix)) != kTokenPrefix) return incomplete;
   rest.remove_prefix(std::strlen(kTokenPrefix));
   std::vector<uint8_t> bytes(kTokenBytes + kChecksumBytes);

@@ -104,6 +104,7 @@ TEST(JoinToken, SurvivesBeingCopied) {
   EXPECT_THAT(text, testing::MatchesRegex("[A-Za-z0-9_-]+"));
   const auto parsed = JoinToken::Parse("  " + text + "\n");
   ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_TRUE(JoinToken::Parse("shoal start --address 10.0.0.1:6380 --token " + text).ok()) << "the whole printed line";
   EXPECT_EQ(parsed->cluster_id, token.cluster_id);
   EXPECT_EQ(parsed->head_public_key, token.head_public_key);
   EXPECT_EQ(parsed->keys.public_key, token.keys.public_key);

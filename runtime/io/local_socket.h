@@ -29,7 +29,7 @@ namespace shoal::io {
 // Limits of one frame (a message and a little more), and of what one end keeps for a peer that does not read.
 inline constexpr size_t kMaxFrameBytes = size_t{33} << 20;
 inline constexpr size_t kMaxFrameFds = 4;
-inline constexpr size_t kMaxUnsentBytes = size_t{64} << 20;
+inline constexpr size_t kMaxUnsentBytes = 4 * kMaxFrameBytes;
 
 // What a frame says. `bytes` of kMessage are schema/codec.h's; the raylet stamps `from` and does
 // not look inside.

@@ -74,7 +74,7 @@ class Network {
   void SetPeers(std::vector<Peer> peers);
   void SetTokens(std::vector<TokenKey> tokens);
   // Queues. Nothing was queued unless the result is OK: NotFound for a peer that is not named, ResourceExhausted if
-  // too much waits for it, InvalidArgument for a message over 16 MiB.
+  // too much waits for it, InvalidArgument for a message over 32 MiB.
   absl::Status Send(NodeId peer, const Address& from, const Address& to, std::string message);
   // Gives up what waits for the peer and starts over: both sides get peer_reset.
   void Reset(NodeId peer);

@@ -3,11 +3,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -16,6 +19,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/io/fd.h"
+#include "runtime/io/runtime_directory.h"
 
 namespace shoal::internal {
 namespace {
@@ -63,9 +67,15 @@ constexpr int kStopMs = 30'000;  // more than the runtime's own limits add up to
 // Waits for a child's end.
 bool EndsInTime(pid_t pid) {
   const io::UniqueFd end(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!end.valid()) return true;  // gone, and reaped by somebody else
   pollfd ended{.fd = end.get(), .events = POLLIN, .revents = 0};
-  if (end.valid() && poll(&ended, 1, kStopMs) == 0) return false;
-  return waitpid(pid, nullptr, 0) == pid;
+  int ready;
+  do {
+    ready = poll(&ended, 1, kStopMs);
+  } while (ready < 0 && errno == EINTR);
+  if (ready == 0) return false;
+  waitpid(pid, nullptr, 0);
+  return true;
 }
 
 }  // namespace
@@ -124,6 +134,17 @@ LocalRuntime::~LocalRuntime() {
   // One that was killed could not remove its directory itself.
   std::error_code ignored;
   std::filesystem::remove_all(std::filesystem::path(raylet_socket_).parent_path(), ignored);
+}
+
+std::string RunningHere() {
+  const std::string directory = io::DefaultRuntimeDirectory();
+  const std::string path = directory + "/raylet.sock";
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  if (path.size() >= sizeof(address.sun_path)) return "";
+  path.copy(address.sun_path, path.size());
+  const io::UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const bool there = connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 || errno == EAGAIN;
+  return there ? directory : "";
 }
 
 std::string SocketOf(const std::string& address) {

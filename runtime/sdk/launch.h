@@ -28,5 +28,7 @@ class LocalRuntime {
 
 // The socket that an address means: itself, or raylet.sock in a runtime directory.
 std::string SocketOf(const std::string& address);
+// The directory of the runtime that `shoal start` has started for this user and machine; "" if none runs.
+std::string RunningHere();
 
 }  // namespace shoal::internal

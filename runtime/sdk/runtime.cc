@@ -9,7 +9,6 @@
 #include <thread>
 #include <utility>
 
-#include "runtime/io/runtime_directory.h"
 #include "runtime/sdk/launch.h"
 #include "runtime/sdk/shoal.h"
 
@@ -300,10 +299,14 @@ void Init(int argc, char** argv, InitOptions options) {
   runtime->worker_kind.command = {internal::OwnPath()};
 
   std::string address = options.address.empty() ? internal::FromEnvironment("SHOAL_ADDRESS") : options.address;
-  const bool any = address.empty() && options.num_cpus < 0;
-  if (any || address == "auto") {
-    const std::string here = io::DefaultRuntimeDirectory();
-    if (!any || io::LockHolder(here).has_value()) address = here;
+  if (address == "auto") {
+    const std::string given = internal::FromEnvironment("SHOAL_ADDRESS");
+    address = given.empty() || given == "auto" ? internal::RunningHere() : given;
+    if (address.empty()) throw Error("no runtime runs on this machine; start one with `shoal start --head`, or leave the address out");
+  }
+  if (address.empty() && options.num_cpus < 0) address = internal::RunningHere();
+  if (!address.empty() && address != "local" && options.num_cpus >= 0) {
+    throw Error("num_cpus is for a runtime that Init starts; leave it out when an address is given, or say address = \"local\"");
   }
   if (address.empty() || address == "local") {
     auto local = internal::LocalRuntime::Start(options.binary, options.num_cpus);

@@ -13,7 +13,7 @@
 namespace shoal {
 
 struct InitOptions {
-  // Socket of a raylet, or its runtime directory; "auto": the runtime of this machine; "local": one of its own, started here and
+  // Socket of a raylet, or its runtime directory; "auto": $SHOAL_ADDRESS, else the runtime of this machine; "local": one of its own, started here and
   // stopped with the program. "": $SHOAL_ADDRESS, else the runtime of this machine if one runs and num_cpus is not given, else
   // one of its own.
   std::string address;

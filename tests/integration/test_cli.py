@@ -104,6 +104,7 @@ def test_help_and_version_need_no_runtime() -> None:
 
 @pytest.mark.parametrize(("words", "expect", "sentence"), [
     (["strat"], USAGE, "did you mean `shoal start`?"),
+    (["token"], USAGE, "the command is `shoal token create`"),
     (["start"], USAGE, "--head to start a cluster, or --address"),
     (["start", "--head", "--address", "h:1"], USAGE, "--head to start a cluster, or --address"),
     (["start", "--address", "nowhere"], USAGE, "'nowhere' is not HOST:PORT"),
@@ -217,6 +218,13 @@ def test_a_head_with_its_raylet_runs_programs(root: pathlib.Path) -> None:
     assert {row["name"] for row in machine.json("list", "nodes")} == {"here"}
     done = machine.run("submit", "--", "sh", "-c", "echo $SHOAL_ADDRESS; exit 7", expect=7)
     assert done.stdout.strip() == started["raylet_socket"]
+    # Programs find what runs on their machine by themselves.
+    env = {**os.environ, "SHOAL_RUNTIME_DIR": str(machine.directory)}
+    program = "import shoal; print(shoal.init()['node_id'])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60, env=env)
+    assert found.stdout.strip() == started["node_id"]
+    subprocess.run([pathlib.Path(BINARY).parents[2] / "examples/cpp/example_tasks"], check=True, timeout=60, env=env)
+    assert any("example_tasks" in row["entrypoint"] for row in machine.json("list", "jobs"))
     assert "raylet.log" in machine.run("logs", "--list").stdout
     machine.run("stop")
     assert machine.processes() == []

@@ -63,6 +63,7 @@ class ThreadExecutor(Executor):
     is_plain = False
 
     def __init__(self, sizes: dict[str, int], group_of: dict[str, str]) -> None:
+        self._pid = os.getpid()
         self._group_of = group_of
         self._pools = {name: _Pool(self, name, size) for name, size in sizes.items()}
         self._lock = threading.Lock()
@@ -91,7 +92,7 @@ class ThreadExecutor(Executor):
                     del self._threads[task_id]
                 # A cancellation that came too late must not hit the next call.
                 _raise_in(me, None)
-                if not _shoal.connected():  # a child that the call forked has returned from it
+                if os.getpid() != self._pid:  # a child that the call forked has returned from it
                     os._exit(0)
         except BaseException as error:
             task.fail(error, False)

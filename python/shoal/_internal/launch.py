@@ -176,6 +176,10 @@ def resolve_address(address: str) -> str:
         return os.path.join(address, "raylet.sock")
     if os.path.exists(address):
         return address
+    if address.startswith("ray://"):
+        raise ValueError(
+            "Ray Client (ray://) is not supported: call init() on a machine of the cluster (`shoal start`)."
+        )
     if ":" in address and "/" not in address:
         raise ValueError(
             f"init() joins a raylet of this machine, not {address!r} itself: start one first with "
