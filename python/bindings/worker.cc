@@ -268,11 +268,15 @@ class Loop {
     const TaskSpec& spec = assigned->task.spec;
     auto found = functions_.find(spec.function);
     if (found != functions_.end()) return found->second.get();
-    const std::string_view code = assigned->task.code.view();
+    // The caller sends it once; if it does not load now (a module is missing, the task is cancelled), it may the next time.
+    if (!assigned->task.code.empty()) unloaded_[spec.function] = assigned->task.code;
+    const Payload kept = unloaded_[spec.function];
+    const std::string_view code = kept.view();
     Running running(spec);
     Ref function(PyObject_CallMethod(handler_, "load", "y#s", code.data(), static_cast<Py_ssize_t>(code.size()),
                                      spec.name.c_str()));
     if (!function) return nullptr;
+    unloaded_.erase(spec.function);
     return functions_.emplace(spec.function, std::move(function)).first->second.get();
   }
 
@@ -321,6 +325,7 @@ class Loop {
 
   PyObject* handler_;
   absl::flat_hash_map<FunctionId, Ref> functions_;
+  absl::flat_hash_map<FunctionId, Payload> unloaded_;
   absl::flat_hash_map<std::string, Ref> names_;
   Ref instance_;
   bool handed_over_ = false;

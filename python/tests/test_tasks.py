@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import sys
 import threading
 import time
@@ -615,3 +616,29 @@ def test_work_that_no_node_could_take_is_named(run_script):
         """
     )
     assert done.stdout == "told\n"
+
+
+def test_a_function_that_did_not_load_once_may_load_later(tmp_path, monkeypatch):
+    """Its code is sent once; that a module is missing, or that the task is cancelled meanwhile, does not lose it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    late = tmp_path / "late_module.py"
+    late.write_text("def f(x): return x + 1\n")
+    import late_module
+
+    function = shoal.remote(late_module.f)
+    late.rename(tmp_path / "away")
+    shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+    add_path = shoal.remote(max_retries=0)(lambda path: __import__("sys").path.append(path))
+    shoal.get([add_path.remote(str(tmp_path)) for _ in range(8)], timeout=30)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="cannot be loaded in the worker"):
+            shoal.get(function.remote(1), timeout=30)
+    (tmp_path / "away").rename(late)
+
+    def loads():
+        try:
+            return shoal.get(function.remote(1), timeout=30) == 2
+        except RuntimeError:  # a worker that has not got the path, or not looked at the directory again
+            return False
+
+    eventually(loads)

@@ -186,6 +186,22 @@ TEST(CoreWorkerTest, AStoredArgumentIsPulledBeforeTheTaskStarts) {
   for (const auto& [key, count] : world.pins) EXPECT_EQ(count, 0) << key.second.Hex();
 }
 
+TEST(CoreWorkerTest, BytesThatWentWhileATaskWasQueuedArePulledAgain) {
+  World world(9);
+  Process& driver = world.Driver();
+  world.AddWorkers(1, kOtherNode);
+  const ObjectRefInfo put = driver.PutStored("bytes");
+  const TaskId first = driver.SubmitWith("wait", {put}, {});
+  const TaskId second = driver.SubmitWith("echo", {put}, {});
+  driver.Drop(put.id);
+  world.Run();
+  ASSERT_NE(world.worker(0).Running(first), nullptr);
+  world.worker(0).Finish(first);  // lets the bytes go before its reply leaves and the next one starts
+  world.Run();
+  EXPECT_EQ(driver.ValueOf(second), "bytes");
+  for (const auto& [key, count] : world.pins) EXPECT_EQ(count, 0) << key.second.Hex();
+}
+
 TEST(CoreWorkerTest, BlockedWorkersGiveTheirTasksBack) {
   World world(10);
   Process& driver = world.Driver();

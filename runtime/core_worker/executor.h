@@ -144,6 +144,7 @@ class Executor {
   // Arguments and starting (executor_start.cc).
   void FetchArgs(const Turn& t, TaskHere* task);
   void LookAtArgs(const Turn& t, TaskHere* task);
+  bool ArgsHere(const Turn& t, TaskHere* task);
   static bool Inline(const ArgRef& arg) { return arg.value.kind == ValueKind::kInline; }
   void DropArgs(TaskHere* task);
   bool FailOnArgs(const Turn& t, TaskHere* task);

@@ -40,6 +40,17 @@ void Executor::LookAtArgs(const Turn& t, TaskHere* task) {
   if (task->waiting_args == 0) dirty_ = true;
 }
 
+// Bytes that were here when the task arrived may have gone since: whoever read them let go, and they were not kept for it.
+bool Executor::ArgsHere(const Turn& t, TaskHere* task) {
+  if (task->waiting_args > 0 || !task->holds_args) return task->waiting_args == 0;
+  for (const ArgRef& arg : task->spec.refs) {
+    if (Inline(arg) || LocalObjects::Readable(references_.Find(arg.ref.id))) continue;
+    LookAtArgs(t, task);
+    return task->waiting_args == 0;
+  }
+  return true;
+}
+
 void Executor::ArgChanged(const Turn& t, ObjectEntry* entry) {
   if (entry->extra == nullptr || entry->extra->waiting_here.empty()) return;
   for (const TaskId& id : std::exchange(entry->extra->waiting_here, {})) {
@@ -95,7 +106,7 @@ void Executor::Start(const Turn& t) {
   // One at a time, and none before the last reply has left. A constructor is the first and only one of its process.
   while (!queue_.empty() && running_.empty() && replying_.empty()) {
     TaskHere* task = queue_.front();
-    if (task->waiting_args > 0) break;
+    if (!ArgsHere(t, task)) break;
     if (!FailOnArgs(t, task)) Run(t, task);
   }
   if (constructed_) {
@@ -112,7 +123,7 @@ void Executor::StartGroup(const Turn& t, Group* group) {
     TaskHere* next = task->next;
     CallerQueue* caller = task->caller_queue;
     if (caller->held_back_in != scan_) {
-      if (task->waiting_args > 0) {
+      if (!ArgsHere(t, task)) {
         caller->held_back_in = scan_;
       } else if (!FailOnArgs(t, task)) {
         ++group->running;
@@ -134,7 +145,9 @@ void Executor::Run(const Turn& t, TaskHere* task) {
       ObjectEntry* entry = references_.Find(arg.ref.id);
       if (entry->value.kind == ValueKind::kStored) {
         execute.blocks.resize(task->spec.refs.size());
-        execute.blocks[i] = *objects_.Acquire(entry);
+        const std::optional<LocalBlock> block = objects_.Acquire(entry);
+        SHOAL_CHECK(block.has_value()) << "argument " << arg.ref.id.Hex() << " is not here";
+        execute.blocks[i] = *block;
       }
     }
     // The pins last as long as the language reads; values that came since replace what the caller knew.

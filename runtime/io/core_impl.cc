@@ -191,7 +191,13 @@ void CoreProcess::Impl::Carry(Lock& lock) {
       on_ready_.erase(begin, end);
     }
     for (Message& message : now_due.for_language) ForLanguage(std::move(message));
-    if (now_due.exit) exiting_ = true;
+    if (now_due.exit) {
+      exiting_ = true;
+      if (options_.role == Role::kDriver) {  // its job is over, for instance because its node was given up: the raylet is to see it go
+        OnLost(now_due.exit->reason);
+        socket_.Close();
+      }
+    }
     if (!to_self_.empty()) {
       auto [from, message] = std::move(to_self_.front());
       to_self_.pop_front();

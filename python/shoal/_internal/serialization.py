@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from shoal import _shoal
+from shoal.exceptions import TaskCancelledError
 
 
 def _rebuild_memoryview(buffer: Any, shape_format: tuple[str, tuple[int, ...]] | None) -> memoryview:
@@ -58,6 +59,8 @@ def dumps_code(target: Any) -> bytes:
     """A function or class as bytes; everything it refers to travels by value unless it can be imported."""
     try:
         return dumps(target, 5)
+    except TaskCancelledError:
+        raise
     except Exception as error:
         name = getattr(target, "__qualname__", repr(target))
         raise TypeError(f"{name} cannot be sent to a worker, as it needs what cannot be pickled: {error}") from error

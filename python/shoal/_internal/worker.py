@@ -39,6 +39,8 @@ class Handler:
             raise exceptions.SystemError(f"{name} came to this worker without its code.")
         try:
             loaded: Callable[..., Any] = serialization.loads_code(code)
+        except exceptions.TaskCancelledError:
+            raise
         except Exception as error:
             text = f"{name} cannot be loaded in the worker: {type(error).__name__}: {error}"
             driver, here = os.environ.get(cluster.VERSIONS, ""), cluster.versions()
