@@ -275,7 +275,7 @@ void Head::Impl::JobOver(const Turn& t, JobId job, JobEvent event, const std::st
     RemoveGroup(t, group, MakeError(ErrorKind::kPlacementGroupRemoved, "its job has finished"));
   }
   actors.OnJobOver(t, job);
-  told_.erase(told_.lower_bound({job, ""}), told_.lower_bound({JobId{job.value + 1}, ""}));
+  absl::erase_if(told_, [job](const auto& notice) { return notice.first == job; });
 }
 
 void Head::Impl::RemoveGroup(const Turn& t, PlacementGroupId group, const ErrorInfo& why) {

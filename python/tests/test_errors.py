@@ -112,11 +112,11 @@ def test_details_that_do_not_load_leave_the_message():
 
 
 def test_an_error_of_any_size_and_alphabet_arrives():
-    described = errors.describe(ValueError("x" * 50_000_000), "work")
+    described = errors.describe(ValueError("long " * 10_000_000), "work")
     error = errors.from_info(*described)
     assert isinstance(error, exceptions.TaskError)
     assert sum(map(len, described[1:])) < 1 << 20
-    assert "ValueError: xxx" in str(error)
+    assert "ValueError: long long" in str(error)
     assert "characters are left out here" in str(error)
     surrogate = errors.from_info(*errors.describe(ValueError("half \udc80 a character"), "work"))
     assert isinstance(surrogate, ValueError)

@@ -353,13 +353,12 @@ def test_cancelling_a_task_before_it_runs(tmp_path):
 
 def test_cancelling_a_task_that_is_just_starting_is_not_lost():
     @shoal.remote
-    def run(seconds):
-        time.sleep(seconds)
-        return "ran"
+    def run(for_ever):
+        return not for_ever or threading.Event().wait()
 
-    shoal.get(run.remote(0), timeout=30)
+    shoal.get(run.remote(False), timeout=30)
     for i in range(200):
-        ref = run.remote(600)
+        ref = run.remote(True)
         end = time.perf_counter() + i * 2e-6  # at every moment of its start
         while time.perf_counter() < end:
             pass

@@ -24,7 +24,7 @@ void Executor::MoveTo(TaskHere* task, List<TaskHere>* list) {
 }
 
 void Executor::Forget(TaskHere* task) {
-  if (task->sealing > 0) absl::erase_if(sealing_, [task](const auto& entry) { return entry.second == task; });  // a deliberate bug
+  if (task->sealing > 0) absl::erase_if(sealing_, [task](const auto& entry) { return entry.second == task; });  // core.early_reply
   MoveTo(task, nullptr);
   DropArgs(task);
   for (const ObjectId& id : task->contained) references_.DropUse(id);
