@@ -25,7 +25,7 @@ absl::StatusOr<AdminClient> AdminClient::Connect(const std::string& directory) {
     if (access((directory + name).c_str(), F_OK) != 0) continue;
     socket = io::LocalSocket::Connect(directory + name);
     if (!socket.ok()) continue;
-    AdminClient client(*std::move(socket));
+    AdminClient client(directory, *std::move(socket));
     const absl::Status registered = client.Register();
     if (!registered.ok()) return registered;
     return client;
@@ -71,10 +71,23 @@ absl::StatusOr<Message> AdminClient::Receive(TimePoint deadline) {
     if (*received && frame.kind == io::LocalFrame::Kind::kMessage) return DecodeMessage(frame.bytes);
     if (*received) continue;
     const int64_t left_ms = (deadline - io::MonotonicNow()).count() / 1'000'000;
-    if (left_ms < 0) return absl::DeadlineExceededError("the runtime did not answer in time");
+    if (left_ms < 0) return absl::DeadlineExceededError(WhySilent());
     pollfd waiting{.fd = socket_.fd(), .events = POLLIN, .revents = 0};
     poll(&waiting, 1, static_cast<int>(left_ms) + 1);
   }
+}
+
+// Slow, or stopped by a signal (the third word of /proc/PID/stat, after a name in parentheses).
+std::string AdminClient::WhySilent() const {
+  const io::Json state = io::ReadState(directory_);
+  for (const char* part : {"head", "raylet"}) {
+    const int pid = static_cast<int>(state.Number(absl::StrCat(part, "_pid")));
+    const absl::StatusOr<std::string> stat = io::ReadFile(absl::StrCat("/proc/", pid, "/stat"));
+    const size_t name_ends = stat.ok() ? stat->rfind(')') : std::string::npos;
+    if (name_ends == std::string::npos || name_ends + 2 >= stat->size() || (*stat)[name_ends + 2] != 'T') continue;
+    return absl::StrCat("the ", part, " is stopped; let it go on with `kill -CONT ", pid, "`");
+  }
+  return absl::StrCat("the runtime did not answer in time; see ", directory_, "/logs");
 }
 
 absl::StatusOr<io::Json> AdminClient::List(const Address& to, const std::string& kind, const std::string& argument,

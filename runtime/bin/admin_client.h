@@ -26,12 +26,14 @@ class AdminClient {
   bool at_head() const { return !node_; }
 
  private:
-  explicit AdminClient(io::LocalSocket socket) : socket_(std::move(socket)) {}
+  AdminClient(std::string directory, io::LocalSocket socket) : directory_(std::move(directory)), socket_(std::move(socket)) {}
   absl::Status Register();
   absl::Status Send(const Address& to, const Message& message);
   // The next message, until `deadline`.
   absl::StatusOr<Message> Receive(TimePoint deadline);
+  std::string WhySilent() const;
 
+  std::string directory_;
   io::LocalSocket socket_;
   NodeId node_;
   uint64_t next_request_ = 0;

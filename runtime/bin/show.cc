@@ -1,6 +1,7 @@
 // Commands that ask a runtime and print the answer: status, list, why, token create.
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -19,6 +20,7 @@ using io::Json;
 
 constexpr Duration kNodePatience = 3s;
 constexpr char kDefaultTtl[] = "3600";
+constexpr size_t kTaskIdDigits = 32;
 
 struct Table {
   const char* name;                   // as people type it
@@ -83,6 +85,27 @@ absl::StatusOr<Json> ListAtRaylets(AdminClient* client, const std::string& kind,
   return rows;
 }
 
+// A task that was pushed is a row of its owner and one of its worker, which knows better what it does.
+Json MergeTasks(const Json& rows) {
+  std::vector<Json> merged;
+  std::map<std::string, size_t> places;
+  for (const Json& row : rows.items()) {
+    const auto [place, first] = places.try_emplace(row.Text("task_id"), merged.size());
+    if (first) {
+      merged.push_back(row);
+      continue;
+    }
+    Json& known = merged[place->second];
+    const Json& better = row.Find("caller") != nullptr ? row : known;
+    Json both = row.Find("caller") != nullptr ? known : row;
+    for (const auto& [name, value] : better.members()) both.Set(name, value);
+    known = std::move(both);
+  }
+  Json all = Json::Array();
+  for (Json& row : merged) all.Append(std::move(row));
+  return all;
+}
+
 // Units as people think of them.
 std::string Amounts(const Json* total, const Json* available) {
   std::string text;
@@ -126,16 +149,9 @@ void PrintNodes(const Json& nodes) {
   std::printf("%s", FormatTable(rows).c_str());
 }
 
-// What the directory's nanny wrote about its children; null if there is nothing.
-Json ReadState(const std::string& directory) {
-  const absl::StatusOr<std::string> text = io::ReadFile(directory + "/state.json");
-  const absl::StatusOr<Json> state = Json::Parse(text.ok() ? *text : "");
-  return state.ok() ? *state : Json();
-}
-
 // No runtime answers: why, as far as its directory tells.
 int StatusOfNothing(const Options& options, const std::string& directory, const absl::Status& status) {
-  const std::string failed = ReadState(directory).Text("failed");
+  const std::string failed = io::ReadState(directory).Text("failed");
   if (options.Has("json")) {
     std::printf("%s\n", Json::Object().Set("running", false).Set("reason", failed.empty() ? std::string(status.message()) : failed)
                             .ToString().c_str());
@@ -147,7 +163,9 @@ int StatusOfNothing(const Options& options, const std::string& directory, const 
 void PrintStatus(const Json& all) {
   const Json& nodes = *all.Find("nodes");
   if (!all.Boolean("head_reachable")) {
-    std::printf("the head does not answer; running tasks go on and this node keeps trying to reach it\n");
+    const std::string waits = all.Text("head_waits");
+    std::printf("the head does not answer%s; running tasks go on and this node keeps trying to reach it\n",
+                waits.empty() ? "" : absl::StrCat(" (", waits, ")").c_str());
     return;
   }
   const size_t alive = CountState(nodes, "ALIVE"), dead = nodes.items().size() - alive;
@@ -167,7 +185,7 @@ int Status(const Options& options) {
   if (!client.ok()) return StatusOfNothing(options, directory, client.status());
 
   Json all = Json::Object().Set("running", true);
-  const Json state = ReadState(directory);
+  const Json state = io::ReadState(directory);
   for (const auto& [name, value] : state.members()) all.Set(name, value);
   bool reachable = true;
   if (!client->at_head()) {
@@ -235,6 +253,7 @@ int List(const Options& options) {
   absl::StatusOr<Json> rows =
       found->of_raylets ? ListAtRaylets(&*client, found->kind, argument) : client->List(Address::Head(), found->kind, argument);
   if (!rows.ok()) return Complain(rows.status());
+  if (name == "tasks") rows = MergeTasks(*rows);
   if (!argument.empty()) rows = Naming(*rows, argument);
   if (options.Has("json")) {
     std::printf("%s\n", rows->ToString().c_str());
@@ -246,21 +265,48 @@ int List(const Options& options) {
   return kOk;
 }
 
+// Rows that explain why leases, actors and placement groups wait: those of the head, then what a raylet will place by itself, which has
+// not reached the head. An error only if nobody can be asked.
+absl::StatusOr<Json> Explanations(AdminClient* client, const std::string& id) {
+  absl::StatusOr<Json> rows = client->List(Address::Head(), "why", id);
+  if (!rows.ok()) return rows;
+  std::set<std::string> explained;
+  for (const Json& row : rows->items()) explained.insert(row.Text("shape"));
+  const absl::StatusOr<Json> local = ListAtRaylets(client, "why", id);
+  for (const Json& row : local.ok() ? local->items() : std::vector<Json>()) {
+    const bool asked = id.empty() || id.substr(0, 16) == row.Text("owner").substr(0, 16);
+    if (asked && !explained.contains(row.Text("shape"))) rows->Append(row);
+  }
+  return rows;
+}
+
+// The row of one task, and if it is queued the demand of its owner for its shape.
+absl::StatusOr<Json> WhyTask(AdminClient* client, const std::string& id) {
+  absl::StatusOr<Json> tasks = ListAtRaylets(client, "tasks", "");
+  if (!tasks.ok()) return tasks;
+  const Json merged = MergeTasks(*tasks);
+  for (const Json& task : merged.items()) {
+    if (task.Text("task_id") != id) continue;
+    Json rows = Json::Array().Append(task);
+    if (task.Text("state") != "queued") return rows;
+    absl::StatusOr<Json> demands = Explanations(client, id);
+    if (!demands.ok()) return demands;
+    for (const Json& demand : demands->items()) {
+      if (demand.Text("shape") == task.Text("shape")) rows.Append(demand);
+    }
+    return rows;
+  }
+  return absl::NotFoundError(absl::StrCat("no task ", id, " waits or runs; see `shoal list tasks`"));
+}
+
 int Why(const Options& options) {
   if (options.positional().size() > 1) return Complain(absl::InvalidArgumentError("`shoal why` takes one id; see `shoal list tasks`"));
   const std::string id = options.positional().empty() ? "" : options.positional()[0];
   absl::StatusOr<AdminClient> client = AdminClient::Connect(RuntimeDirectoryOf(options));
   if (!client.ok()) return Complain(client.status());
-  absl::StatusOr<Json> rows = client->List(Address::Head(), "why", id);
+  const absl::StatusOr<Json> rows = id.size() == kTaskIdDigits ? WhyTask(&*client, id) : Explanations(&*client, id);
+  if (absl::IsNotFound(rows.status())) return Complain(absl::UnavailableError(rows.status().message()));
   if (!rows.ok()) return Complain(rows.status());
-  // A task that a raylet will place by itself has not reached the head.
-  std::set<std::string> explained;
-  for (const Json& row : rows->items()) explained.insert(row.Text("shape"));
-  const absl::StatusOr<Json> local = ListAtRaylets(&*client, "why", id);
-  for (const Json& row : local.ok() ? local->items() : std::vector<Json>()) {
-    const bool asked = id.empty() || id.substr(0, 16) == row.Text("owner").substr(0, 16);
-    if (asked && !explained.contains(row.Text("shape"))) rows->Append(row);
-  }
   if (options.Has("json")) {
     std::printf("%s\n", rows->ToString().c_str());
   } else if (rows->items().empty()) {
@@ -270,7 +316,7 @@ int Why(const Options& options) {
   for (const Json& row : rows->items()) {
     Json summary = Json::Array();
     Json head = row;
-    head.Set("nodes", Json());
+    head.Remove("nodes");
     std::printf("%s", FormatTable(summary.Append(std::move(head))).c_str());
     if (const Json* nodes = row.Find("nodes"); nodes != nullptr && nodes->is_array()) std::printf("%s", FormatTable(*nodes).c_str());
     std::printf("\n");
@@ -293,7 +339,7 @@ int CreateToken(const Options& options) {
     std::printf("%s\n", row.ToString().c_str());
     return kOk;
   }
-  const std::string address = ReadState(directory).Text("address");
+  const std::string address = io::ReadState(directory).Text("address");
   std::printf("shoal start --address %s --token %s\n", address.c_str(), row.Text("token").c_str());
   std::fprintf(stderr, "run this line on the machine that shall join; it works once, within %s seconds\n",
                options.Get("ttl", kDefaultTtl).c_str());

@@ -98,6 +98,7 @@ std::string DescribeTasks(const References& references, const Executor& executor
     if (rows.size() >= limit) break;
     Row row = TaskRow(task->spec, StateName(task->state));
     if (task->lease != nullptr) row.push_back({"worker", JsonQuote(task->lease->worker.ToString())});
+    if (task->shape != nullptr) row.push_back({"shape", JsonQuote(task->shape->id.Hex())});
     rows.push_back(ToJson(row));
   }
   for (const TaskHere* task : executor.Sorted()) {

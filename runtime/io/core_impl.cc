@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/io/clock.h"
 #include "runtime/io/event_loop.h"
+#include "runtime/io/runtime_directory.h"
 #include "schema/codec.h"
 
 namespace shoal::io {
@@ -145,7 +146,9 @@ void CoreProcess::Impl::SendTo(const Address& to, const Message& message) {
 
 void CoreProcess::Impl::OnLost(const std::string& reason) {
   if (!lost_.empty()) return;
-  lost_ = absl::StrCat("the connection to the raylet is lost: ", reason);
+  const std::string& socket = options_.raylet_socket;
+  const std::string cause = ReadState(socket.substr(0, socket.rfind('/'))).Text("failed");  // of a node that gave up
+  lost_ = absl::StrCat("the connection to the raylet is lost: ", cause.empty() ? reason : cause);
   if (machine_ != nullptr) machine_->OnRayletLost(Now(), lost_, &actions_);
   exiting_ = true;
   ++progress_;

@@ -247,7 +247,9 @@ absl::StatusOr<Reply> CoreProcess::Impl::Ask(Lock& lock, const Address& to, cons
     absl::StatusOr<Reply> reply = AwaitReply<Reply>(lock, request, std::min(deadline, Now() + kAskAgain));
     if (absl::IsDeadlineExceeded(reply.status()) && Now() < deadline) continue;
     open_requests_.erase(request);
-    return reply;
+    if (!absl::IsDeadlineExceeded(reply.status())) return reply;
+    return absl::DeadlineExceededError(to.is_head() ? "the head did not answer in time; `shoal status` says why"
+                                                    : "the raylet did not answer in time; see its log");
   }
 }
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/io/clock.h"
 #include "runtime/io/json.h"
+#include "runtime/io/nanny.h"
 
 namespace shoal::io {
 namespace {
@@ -31,7 +32,7 @@ absl::StatusOr<std::unique_ptr<HeadHost>> HeadHost::Start(HeadHostOptions option
   if (!stored.ok()) return stored.status();
   host->machine_ = std::make_unique<scheduler::Head>(host->options_.machine, *std::move(stored), Rng(RandomSeed()));
   host->machine_->Start(MonotonicNow(), &host->actions_);
-  if (!host->ApplyWrites()) return absl::UnavailableError("the head's store could not be written");
+  if (const absl::Status stored_again = host->ApplyWrites(); !stored_again.ok()) return stored_again;
   if (host->options_.wire) {
     const absl::Status wired = host->StartWire();
     if (!wired.ok()) return wired;
@@ -55,7 +56,7 @@ absl::Status HeadHost::StartWire() {
   handlers.enrol = [this](const std::string& token, const std::string& node_key) -> absl::StatusOr<NodeId> {
     absl::StatusOr<NodeId> node = machine_->Enrol(MonotonicNow(), UnixSeconds(), token, node_key, &actions_);
     // The node must be remembered before it hears that it is.
-    if (!ApplyWrites()) return absl::UnavailableError("the head's store failed; try again");
+    if (!ApplyWrites().ok()) return absl::UnavailableError("the head's store failed; try again");
     if (actions_.keys_changed) UpdateKeys();
     return node;
   };
@@ -95,19 +96,19 @@ absl::Status HeadHost::StartHub() {
 
 // ---- carrying out
 
-bool HeadHost::ApplyWrites() {
-  if (actions_.writes.empty()) return true;
+absl::Status HeadHost::ApplyWrites() {
+  if (actions_.writes.empty()) return absl::OkStatus();
   const absl::Status applied = options_.store->Apply(actions_.writes);
   actions_.writes.clear();
-  if (applied.ok()) return true;
+  if (applied.ok()) return applied;
   std::fprintf(stderr, "the head stops, since its store failed: %s\n", std::string(applied.message()).c_str());
-  loop_->Stop(1);
-  return false;
+  loop_->Stop(absl::IsResourceExhausted(applied) ? kNoRoom : 1);
+  return applied;
 }
 
 bool HeadHost::Carry() {
   if (actions_.empty()) return false;
-  if (!ApplyWrites()) return false;
+  if (!ApplyWrites().ok()) return false;
   std::swap(actions_, carrying_);
   if (carrying_.keys_changed) UpdateKeys();
   for (Send& send : carrying_.sends) {
@@ -221,11 +222,11 @@ std::string HeadHost::CreateToken(const std::string& ttl_s) {
     token.keys = KeyPair::Draw();
     const int64_t expires = UnixSeconds() + ttl;
     machine_->AddToken(MonotonicNow(), token.keys.public_key, expires, &actions_);
-    if (ApplyWrites()) {
+    if (const absl::Status applied = ApplyWrites(); applied.ok()) {
       UpdateKeys();
       row.Set("token", token.ToString()).Set("expires_unix_s", expires);
     } else {
-      row.Set("error", "the head's store failed");
+      row.Set("error", std::string(applied.message()));
     }
   }
   return Json::Array().Append(std::move(row)).ToString();

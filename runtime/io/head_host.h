@@ -61,7 +61,7 @@ class HeadHost : public LoopPart {
   void Route(Parcel parcel);
   void ToMachine(Parcel parcel);
   void ToAdmin(Parcel parcel);
-  bool ApplyWrites();
+  absl::Status ApplyWrites();
   void UpdateKeys();
   std::string CreateToken(const std::string& ttl_s);
   std::string AddReachability(const std::string& nodes) const;

@@ -212,6 +212,10 @@ Json& Json::Set(std::string key, Json value) {
   return *this;
 }
 
+void Json::Remove(std::string_view key) {
+  std::erase_if(members_, [key](const Member& member) { return member.first == key; });
+}
+
 Json& Json::Append(Json value) {
   kind_ = Kind::kArray;
   items_.push_back(std::move(value));

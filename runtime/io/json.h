@@ -57,6 +57,7 @@ class Json {
   // Replaces a member of the same name.
   Json& Set(std::string key, Json value);
   Json& Append(Json value);
+  void Remove(std::string_view key);
   // One line.
   std::string ToString() const;
 

@@ -1,7 +1,7 @@
 shoal_library(shoal_local_io
-  SRCS clock.cc doorbell.cc event_loop.cc local_socket.cc ring.cc runtime_directory.cc
+  SRCS clock.cc doorbell.cc event_loop.cc json.cc local_socket.cc ring.cc runtime_directory.cc
   DEPS shoal_base)
-foreach(part doorbell event_loop local_socket ring runtime_directory)
+foreach(part doorbell event_loop json local_socket ring runtime_directory)
   shoal_test(${part}_test SRCS ${part}_test.cc DEPS shoal_local_io Threads::Threads)
 endforeach()
 shoal_test(doorbell_slow_test LABEL slow SRCS doorbell_test.cc DEPS shoal_local_io Threads::Threads)

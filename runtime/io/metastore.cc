@@ -228,11 +228,16 @@ absl::Status SqliteMetaStore::Problem(int code) const {
   const std::string detail =
       db_ != nullptr && sqlite3_errcode(db_.get()) == code ? sqlite3_errmsg(db_.get()) : sqlite3_errstr(code);
   const std::string what = absl::StrCat("cannot keep the state of the cluster in ", path_, ": ", detail);
+  const int error = db_ != nullptr ? sqlite3_system_errno(db_.get()) : 0;
+  const bool full = code == SQLITE_FULL || ((code & 0xff) == SQLITE_IOERR && (error == ENOSPC || error == EDQUOT));
+  if (full) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no space is left on the disk for the state of the cluster in ", path_, "; free some"));
+  }
   switch (code & 0xff) {
-    case SQLITE_FULL: return absl::ResourceExhaustedError(what + "; free some space and start the head again");
     case SQLITE_READONLY:
     case SQLITE_PERM: return absl::PermissionDeniedError(what + "; make it writable for this user");
-    case SQLITE_CANTOPEN: return CannotOpen(path_, db_ != nullptr ? sqlite3_system_errno(db_.get()) : 0);
+    case SQLITE_CANTOPEN: return CannotOpen(path_, error);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB: return absl::DataLossError(what + "; restore it from a copy, or move it away to begin anew");
     case SQLITE_BUSY:

@@ -22,7 +22,8 @@ namespace {
 
 constexpr int kLifeFd = 3, kReadyFd = 4;
 constexpr size_t kMaxReadyLine = 64 << 10;
-constexpr Duration kKillLimit = 2s;
+constexpr Duration kKillLimit = 2s, kLookForRoom = 1s;
+constexpr char kWaits[] = "_waits";
 
 std::string LogOf(const std::string& runtime_dir, const std::string& name) {
   return absl::StrCat(runtime_dir, "/logs/", name, ".log");
@@ -110,6 +111,7 @@ void Nanny::OnReadyLine(Child* child) {
   if (!facts.ok() || facts->Find("error") != nullptr || stopping_) return;  // its death follows
   for (const auto& [name, value] : facts->members()) state_.Set(name, value);
   state_.Set(child->spec.name + "_pid", child->pid);
+  state_.Remove(child->spec.name + kWaits);
   const bool first = !std::exchange(child->was_ready, true);
   if (first) {
     for (const auto& [fact, option] : child->spec.keep) {
@@ -133,10 +135,16 @@ void Nanny::OnDeath(Child* child, int status) {
 
   const std::string how = DescribeExit(status);
   const std::string log = LogOf(options_.runtime_dir, child->spec.name);
+  const absl::StatusOr<Json> facts = Json::Parse(child->line.substr(0, child->line.find('\n')));
+  const std::string said = facts.ok() ? facts->Text("error") : "";
   if (!child->was_ready) {
-    const absl::StatusOr<Json> facts = Json::Parse(child->line.substr(0, child->line.find('\n')));
-    const std::string said = facts.ok() ? facts->Text("error") : "";
     return Fail(said.empty() ? absl::StrCat("the ", child->spec.name, " ended with ", how, " while it started; see ", log) : said);
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kNoRoom) {
+    state_.Set(child->spec.name + kWaits, said.empty() ? absl::StrCat("its disk is full; free some space, see ", log) : said);
+    WriteState();
+    loop_->timers().After(kLookForRoom, [this, child] { Restart(child); });
+    return;
   }
   const std::optional<Duration> pause = child->policy.OnDeath(MonotonicNow());
   if (!pause) {
@@ -192,11 +200,7 @@ void Nanny::Finish() {
   KillDescendants({}, kKillLimit);
   for (const std::unique_ptr<Child>& child : children_) child->cgroup.reset();
   const std::string failed = state_.Text("failed");
-  if (failed.empty()) {
-    unlink((options_.runtime_dir + "/state.json").c_str());
-  } else {
-    WriteState();
-  }
+  if (failed.empty()) unlink((options_.runtime_dir + "/state.json").c_str());
   if (ready_) std::exchange(ready_, nullptr)(absl::UnavailableError(failed));
   loop_->Stop(exit_code_);
 }
@@ -205,6 +209,7 @@ void Nanny::Fail(const std::string& sentence) {
   if (stopping_) return;
   std::fprintf(stderr, "%s\n", sentence.c_str());
   state_.Set("failed", sentence);
+  WriteState();  // before anybody learns of the end and looks for the cause
   Stop(1);
 }
 
@@ -215,8 +220,10 @@ void Nanny::ReapOrphans() {
 }
 
 void Nanny::WriteState() {
-  const absl::Status written = WriteFileAtomically(options_.runtime_dir + "/state.json", state_.ToString() + "\n");
-  if (!written.ok()) std::fprintf(stderr, "%s\n", std::string(written.message()).c_str());
+  const std::string path = options_.runtime_dir + "/state.json", text = state_.ToString() + "\n";
+  const absl::Status written = WriteFileAtomically(path, text);
+  // On a full disk there is no room for a second file, but the first one has its block.
+  if (!written.ok() && !OverwriteFile(path, text).ok()) std::fprintf(stderr, "%s\n", std::string(written.message()).c_str());
 }
 
 }  // namespace shoal::io

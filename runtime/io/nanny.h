@@ -8,7 +8,8 @@
 // A child gets two descriptors: a life pipe (3), at whose end it exits, so that it dies with the nanny however that dies; and a ready pipe
 // (4) for one line of JSON, facts for the state file or {"error": "..."}. Children start in order and stop in reverse. After a death
 // everything below the dead one is killed (cgroup.kill where there is one, else by descent), then it starts again after 0.1 s, twice
-// that, to 0.8 s. Five deaths in 60 s are one too many: the nanny says so once and stops all.
+// that, to 0.8 s. Five deaths in 60 s are one too many: the nanny says so once and stops all. A child that leaves with kNoRoom found its
+// disk full: that is no death, it is tried again every second, and the state file says so meanwhile (NAME_waits).
 #pragma once
 
 #include <deque>
@@ -24,6 +25,9 @@
 #include "runtime/io/process_tree.h"
 
 namespace shoal::io {
+
+// The exit code of a child that can go on only when somebody has freed space.
+inline constexpr int kNoRoom = 75;
 
 // When to start a child again: pure, so that its arithmetic can be tested.
 class RestartPolicy {

@@ -1,9 +1,9 @@
 # Processes of a node: what starts, watches and ends them.
 shoal_library(shoal_processes
-  SRCS daemon_loop.cc event_log.cc json.cc log_capture.cc nanny.cc node_resources.cc process_tree.cc spawn.cc
+  SRCS daemon_loop.cc event_log.cc log_capture.cc nanny.cc node_resources.cc process_tree.cc spawn.cc
        worker_processes.cc zygote.cc
   DEPS shoal_local_io shoal_messages shoal_arena Threads::Threads)
-foreach(part json log_capture nanny node_resources process_tree spawn zygote)
+foreach(part log_capture nanny node_resources process_tree spawn zygote)
   shoal_test(${part}_test SRCS ${part}_test.cc DEPS shoal_processes)
 endforeach()
 

@@ -114,16 +114,41 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   return text;
 }
 
+namespace {
+
+absl::Status CannotWrite(const std::string& path) {
+  const std::string what = absl::StrCat(path, " cannot be written: ", std::strerror(errno));
+  if (errno == ENOSPC || errno == EDQUOT) return absl::ResourceExhaustedError(what + "; free some space");
+  return absl::UnavailableError(what);
+}
+
+}  // namespace
+
 absl::Status WriteFileAtomically(const std::string& path, const std::string& text) {
   const std::string draft = absl::StrCat(path, ".", getpid());
   const UniqueFd fd(open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid() || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
       rename(draft.c_str(), path.c_str()) != 0) {
-    const std::string why = std::strerror(errno);
+    const absl::Status failed = CannotWrite(path);
     unlink(draft.c_str());
-    return absl::ResourceExhaustedError(absl::StrCat(path, " cannot be written: ", why));
+    return failed;
   }
   return absl::OkStatus();
+}
+
+absl::Status OverwriteFile(const std::string& path, const std::string& text) {
+  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (fd.valid() && pwrite(fd.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
+      ftruncate(fd.get(), static_cast<off_t>(text.size())) == 0) {
+    return absl::OkStatus();
+  }
+  return CannotWrite(path);
+}
+
+Json ReadState(const std::string& directory) {
+  const absl::StatusOr<std::string> text = ReadFile(directory + "/state.json");
+  const absl::StatusOr<Json> state = Json::Parse(text.ok() ? *text : "");
+  return state.ok() ? *state : Json();
 }
 
 }  // namespace shoal::io

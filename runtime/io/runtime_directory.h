@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/io/fd.h"
+#include "runtime/io/json.h"
 
 namespace shoal::io {
 
@@ -46,5 +47,10 @@ std::optional<int> LockHolder(const std::string& directory);
 absl::StatusOr<std::string> ReadFile(const std::string& path);
 // Mode 0600; readers see the old or the new text, never a part.
 absl::Status WriteFileAtomically(const std::string& path, const std::string& text);
+// The bytes of a file that exists are replaced where they lie, which needs no space that it does not have; a reader may see a part.
+absl::Status OverwriteFile(const std::string& path, const std::string& text);
+
+// What state.json says; null if there is none.
+Json ReadState(const std::string& directory);
 
 }  // namespace shoal::io

@@ -80,6 +80,23 @@ def test_a_killed_nanny_takes_its_node_down() -> None:
         shoal.shutdown()
 
 
+def test_a_driver_whose_node_was_given_up_while_it_stood_still_learns_it() -> None:
+    with Cluster([{"num_cpus": 1}]) as cluster:
+        node = cluster.nodes[0]
+        shoal.init(address=node.socket)
+        check(submit())
+        os.kill(node.raylet_pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: [row["state"] for row in cluster.head.json("list", "nodes")] == ["DEAD"], 30, "the head gives the node up")
+        finally:
+            os.kill(node.raylet_pid, signal.SIGCONT)
+        with pytest.raises(shoal.exceptions.NodeDiedError, match="no heartbeat came in time"):
+            while True:  # until the raylet has heard of it
+                shoal.get(square.remote(1), timeout=GET_TIMEOUT_S)
+        wait_until(lambda: not cluster.head.json("list", "workers"), 10, "nothing is started for a job that has ended")
+        shoal.shutdown()
+
+
 def test_a_killed_driver_leaves_an_empty_cluster() -> None:
     program = textwrap.dedent("""
         import shoal, sys
