@@ -17,17 +17,22 @@ CoreLinks::Link& CoreLinks::LinkTo(WorkerId peer) {
   return *link;
 }
 
+void CoreLinks::Open(Link& link) {
+  if (link.asked) return;
+  if (link.offered != nullptr) {
+    link.out = link.offered.get();
+    return;
+  }
+  absl::StatusOr<std::unique_ptr<RingPair>> made = RingPair::Create();
+  if (!made.ok()) return;  // no descriptor or memory is left for now; Flush comes back
+  link.asked = true;
+  link.made = *std::move(made);
+  connect_(link.peer, link.made->memfd());
+}
+
 void CoreLinks::Send(WorkerId peer, const Message& message) {
   Link& link = LinkTo(peer);
-  if (link.out == nullptr && link.offered != nullptr && !link.asked) link.out = link.offered.get();
-  if (link.out == nullptr && !link.asked) {
-    link.asked = true;
-    absl::StatusOr<std::unique_ptr<RingPair>> made = RingPair::Create();
-    if (made.ok()) {
-      link.made = *std::move(made);
-      connect_(peer, link.made->memfd());
-    }
-  }
+  if (link.out == nullptr) Open(link);
   if (link.out == nullptr || !link.waiting.empty() || !Write(link, message)) {
     if (link.waiting.empty()) ++waiting_links_;
     link.waiting.push_back(Encode(message));
@@ -120,7 +125,9 @@ bool CoreLinks::Receive(size_t budget, const Deliver& deliver) {
 bool CoreLinks::Flush() {
   if (waiting_links_ == 0) return false;
   for (Link* link : links_) {
-    if (link->waiting.empty() || link->out == nullptr) continue;
+    if (link->waiting.empty()) continue;
+    if (link->out == nullptr) Open(*link);
+    if (link->out == nullptr) continue;
     while (!link->waiting.empty() && link->out->out().TryWrite(link->waiting.front())) link->waiting.pop_front();
     MarkDirty(*link);
     if (link->waiting.empty()) --waiting_links_;

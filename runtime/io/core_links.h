@@ -60,6 +60,8 @@ class CoreLinks {
   };
 
   Link& LinkTo(WorkerId peer);
+  // Finds or asks for a ring to send on.
+  void Open(Link& link);
   bool Write(Link& link, const Message& message);
   // Its doorbell is rung with the next RingDoorbells.
   void MarkDirty(Link& link);

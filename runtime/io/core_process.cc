@@ -39,13 +39,15 @@ absl::StatusOr<std::unique_ptr<CoreProcess>> CoreProcess::Connect(CoreProcessOpt
   absl::StatusOr<LocalSocket> socket = LocalSocket::Connect(options.raylet_socket);
   if (!socket.ok()) return socket.status();
   absl::StatusOr<Doorbell> doorbell = Doorbell::Create();
-  if (!doorbell.ok()) return doorbell.status();
+  if (!doorbell.ok()) return absl::FailedPreconditionError(doorbell.status().message());
   Rng rng(RandomSeed());
   if (!options.worker) options.worker = rng.NewId<WorkerId>();
   if (!options.job) options.job = rng.NewId<JobId>();
   if (options.ns.empty()) options.ns = absl::StrCat("anonymous-", options.job.Hex());
   auto impl = std::make_shared<Impl>(std::move(options), *std::move(socket), *std::move(doorbell));
   const absl::Status started = impl->Start();
+  // To our callers ResourceExhausted means a full store.
+  if (absl::IsResourceExhausted(started)) return absl::FailedPreconditionError(started.message());
   if (!started.ok()) return started;
   return std::unique_ptr<CoreProcess>(new CoreProcess(std::move(impl)));
 }

@@ -40,7 +40,7 @@ absl::StatusOr<Doorbell> Doorbell::Create() {
   if (!memory.valid() || !event.valid() || ftruncate(memory.get(), kPage) != 0 ||
       fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("a doorbell could not be made: ", std::strerror(errno)));
+        absl::StrCat("a doorbell could not be made: ", std::strerror(errno), "; raise the limit of open files (ulimit -n)"));
   }
   std::atomic<uint32_t>* sleeping = Map(memory.get());
   if (sleeping == nullptr) return absl::ResourceExhaustedError("a doorbell could not be mapped");

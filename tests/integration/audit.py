@@ -18,11 +18,13 @@ import time
 from collections.abc import Callable
 
 WITHIN_S = 2.0
+SLOWNESS = 5 if os.environ.get("SHOAL_SANITIZE") else 1  # of everything, in a build with sanitizers
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float, what: str) -> None:
     """Polls until `condition()` is true; fails with `what` if it never is."""
     pause = threading.Event()
+    timeout_s *= SLOWNESS
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
