@@ -9,6 +9,8 @@
 //   auto counter = shoal::Actor<MakeCounter>({.name = "visits"}).Remote();
 //   int total = shoal::Get(counter.Task<&Counter::Add>().Remote(5));
 //
+// Names have to be unique, as those of remote functions (task.h).
+//
 // An anonymous actor lives as long as a handle to it; a detached one until it is killed.
 #pragma once
 

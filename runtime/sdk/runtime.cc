@@ -19,6 +19,7 @@ namespace {
 struct Registry {
   std::map<uint64_t, Invoker> invokers;
   std::map<uint64_t, Creator> creators;
+  std::string taken_twice;  // a name that two of them have
 };
 
 // Filled by static initializers of the user's program, hence a function-local static; read-only afterwards.
@@ -175,20 +176,14 @@ class Worker {
 
 }  // namespace
 
-// Two that print alike, such as the same name in two anonymous namespaces, could not be told apart by a worker.
-bool OneOfItsName(bool added, std::string_view name) {
-  if (added) return true;
-  std::fprintf(stderr, "shoal: two functions or classes of this program are called %.*s: rename one, or move it into a named namespace\n",
-               static_cast<int>(name.size()), name.data());
-  std::abort();
-}
-
 bool RegisterInvoker(std::string_view name, Invoker invoker) {
-  return OneOfItsName(TheRegistry().invokers.emplace(FunctionIdOf(name).value, std::move(invoker)).second, name);
+  if (!TheRegistry().invokers.emplace(FunctionIdOf(name).value, std::move(invoker)).second) TheRegistry().taken_twice = name;
+  return true;
 }
 
 bool RegisterCreator(std::string_view name, Creator creator) {
-  return OneOfItsName(TheRegistry().creators.emplace(FunctionIdOf(name).value, std::move(creator)).second, name);
+  if (!TheRegistry().creators.emplace(FunctionIdOf(name).value, std::move(creator)).second) TheRegistry().taken_twice = name;
+  return true;
 }
 
 io::CoreProcess* CoreOrNull() { return TheRuntime() == nullptr ? nullptr : TheRuntime()->core.get(); }
@@ -293,6 +288,10 @@ std::pair<ActorId, ActorLife> FindActor(const std::string& name, const std::stri
 
 void Init(int argc, char** argv, InitOptions options) {
   using internal::TheRuntime;
+  if (const std::string& name = internal::TheRegistry().taken_twice; !name.empty()) {
+    throw Error("two remote functions, methods or actor factories of this program are called `" + name +
+                "`, and workers find them by name: rename one where it is defined, or move it into a namespace with another name");
+  }
   if (!internal::FromEnvironment("SHOAL_WORKER_ID").empty()) internal::RunAsWorker();
   if (TheRuntime() != nullptr) throw Error("shoal::Init was called twice");
   auto runtime = std::make_unique<internal::Runtime>();

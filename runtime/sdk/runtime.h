@@ -37,7 +37,7 @@ using Invoker = std::function<io::NewValue(void* instance, Arguments& arguments)
 using Creator = std::function<std::shared_ptr<void>(Arguments& arguments)>;
 
 // Called while the program starts, by the templates of task.h and actor.h; the same names exist in every process of
-// the program, which is how a worker finds what a driver means.
+// the program, which is how a worker finds what a driver means. If one comes twice, Init throws.
 bool RegisterInvoker(std::string_view name, Invoker invoker);
 bool RegisterCreator(std::string_view name, Creator creator);
 

@@ -11,7 +11,8 @@
 //   }
 //
 // The program is its own worker: raylets start the same executable, Init recognizes that and runs tasks until the
-// process is told to leave. So call Init first thing in main.
+// process is told to leave. So call Init first thing in main, and on several machines keep the same build of the program at the
+// same path on each. Workers find functions by name: those that are used remotely need names of their own (task.h).
 #pragma once
 
 #include "runtime/sdk/actor.h"

@@ -4,8 +4,9 @@
 //   ObjectRef<double> a = shoal::Task<Area>().Remote(2.0, 3.0);
 //   ObjectRef<double> b = shoal::Task<Area>({.num_cpus = 2}).Remote(a, 10.0);   // a reference stands for its value
 //
-// How it is found in a worker: naming Task<Area> anywhere in the program puts Area under its type's name into a table that
-// each process of the program fills while it starts.
+// How it is found in a worker: naming Task<Area> anywhere in the program puts Area under its name into a table that each process of
+// the program fills while it starts. So remote functions, methods and actor factories need names of their own, namespaces included:
+// Init throws if two overloads, or two functions of one name in the anonymous namespaces of two files, are used remotely.
 #pragma once
 
 #include <string>

@@ -1,0 +1,45 @@
+// The C++ SDK against a runtime of its own: errors are typed and say in one sentence what is wrong and how to mend it.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "runtime/sdk/launch.h"
+#include "runtime/sdk/shoal.h"
+
+namespace {
+
+// What `call` throws as an E; "" if nothing.
+template <class E, class F>
+std::string MessageOf(const F& call) {
+  try {
+    call();
+  } catch (const E& e) {
+    return e.what();
+  }
+  return "";
+}
+
+// In a process of its own, whose functions could not be called afterwards.
+TEST(NamesDeathTest, TwoOfOneNameAreRefusedByInit) {
+  const auto start = [] {
+    for (int i = 0; i < 2; ++i) shoal::internal::RegisterInvoker("{anonymous}::Square", nullptr);
+    std::fputs(MessageOf<shoal::Error>([] { shoal::Init(0, nullptr); }).c_str(), stderr);
+    std::_Exit(3);
+  };
+  EXPECT_EXIT(start(), testing::ExitedWithCode(3), "two remote functions.*are called `.anonymous.::Square`.*rename one");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  shoal::Init(argc, argv, {.num_cpus = 2});
+  testing::InitGoogleTest(&argc, argv);
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  return RUN_ALL_TESTS();
+}
