@@ -37,7 +37,8 @@ namespace internal {
 template <auto F>
 constexpr std::string_view NameOf() {
   const std::string_view text = __PRETTY_FUNCTION__;  // "... [with auto F = Area; ...]"
-  const size_t begin = text.find("F = ") + 4;
+  size_t begin = text.find("F = ") + 4;
+  if (text[begin] == '&') ++begin;  // a method
   return text.substr(begin, text.find_first_of(";]", begin) - begin);
 }
 

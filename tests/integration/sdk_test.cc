@@ -12,6 +12,13 @@
 #include "runtime/sdk/launch.h"
 #include "runtime/sdk/shoal.h"
 
+struct Counter {
+  int total = 0;
+  int Add(int n) { return total += n; }
+  int Fail() { throw std::runtime_error("no more"); }
+};
+std::unique_ptr<Counter> MakeCounter() { return std::make_unique<Counter>(); }
+
 namespace {
 
 // What `call` throws as an E; "" if nothing.
@@ -33,6 +40,11 @@ TEST(NamesDeathTest, TwoOfOneNameAreRefusedByInit) {
     std::_Exit(3);
   };
   EXPECT_EXIT(start(), testing::ExitedWithCode(3), "two remote functions.*are called `.anonymous.::Square`.*rename one");
+}
+
+TEST(Names, AMethodIsCalledAsInItsClass) {
+  auto counter = shoal::Actor<MakeCounter>().Remote();
+  EXPECT_EQ(MessageOf<shoal::TaskError>([&] { shoal::Get(counter.Task<&Counter::Fail>().Remote()); }), "Counter::Fail threw: no more");
 }
 
 }  // namespace
