@@ -24,12 +24,20 @@
 namespace shoal::internal {
 namespace {
 
-bool Executable(const std::string& path) { return access(path.c_str(), X_OK) == 0; }
+bool Executable(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored) && access(path.c_str(), X_OK) == 0;
+}
+
+absl::StatusOr<std::string> Named(const char* by, const std::string& path) {
+  if (Executable(path)) return path;
+  return absl::NotFoundError(absl::StrCat(by, " names ", path, ", which is no program: correct or unset it"));
+}
 
 // Given, $SHOAL_BINARY, beside this program, in $PATH.
 absl::StatusOr<std::string> FindBinary(const std::string& given) {
-  if (!given.empty()) return given;
-  if (const char* named = std::getenv("SHOAL_BINARY"); named != nullptr && *named != '\0') return std::string(named);
+  if (!given.empty()) return Named("InitOptions::binary", given);
+  if (const char* named = std::getenv("SHOAL_BINARY"); named != nullptr && *named != '\0') return Named("SHOAL_BINARY", named);
   char self[4096];
   const ssize_t size = readlink("/proc/self/exe", self, sizeof(self));
   if (size > 0) {

@@ -47,6 +47,17 @@ TEST(Names, AMethodIsCalledAsInItsClass) {
   EXPECT_EQ(MessageOf<shoal::TaskError>([&] { shoal::Get(counter.Task<&Counter::Fail>().Remote()); }), "Counter::Fail threw: no more");
 }
 
+TEST(Binary, OneThatIsNotThereIsNamedWithWhoNamesIt) {
+  const auto failure_of = [](const std::string& binary) {
+    return std::string(shoal::internal::LocalRuntime::Start(binary, -1).status().message());
+  };
+  const std::string given = std::getenv("SHOAL_BINARY");
+  setenv("SHOAL_BINARY", "/nope", 1);
+  EXPECT_EQ(failure_of(""), "SHOAL_BINARY names /nope, which is no program: correct or unset it");
+  setenv("SHOAL_BINARY", given.c_str(), 1);
+  EXPECT_EQ(failure_of("/tmp"), "InitOptions::binary names /tmp, which is no program: correct or unset it");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
