@@ -139,7 +139,7 @@ class ActorHandle {
     auto [id, life] = from.as<std::tuple<uint64_t, internal::ActorLife>>();
     id_ = ActorId{id};
     life_ = std::move(life);
-    internal::Core().RegisterActorHandle(id_, life_.info(), /*max_task_retries=*/0, /*max_pending_calls=*/-1);
+    if (id_) internal::Core().RegisterActorHandle(id_, life_.info(), /*max_task_retries=*/0, /*max_pending_calls=*/-1);
   }
 
  private:

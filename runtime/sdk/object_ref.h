@@ -45,7 +45,7 @@ class ObjectRef {
   // A reference inside a value travels as its name; the packer notes it so that it stays counted.
   template <class Packer>
   void msgpack_pack(Packer& packer) const {
-    if (internal::reference_scope.packed != nullptr) internal::reference_scope.packed->push_back(info_);
+    if (internal::reference_scope.packed != nullptr && info_.id) internal::reference_scope.packed->push_back(info_);
     packer.pack_array(3);
     packer.pack(info_.id.owner.value);
     packer.pack(info_.id.index);
@@ -54,7 +54,7 @@ class ObjectRef {
   void msgpack_unpack(const msgpack::object& from) {
     const auto [owner, index, node] = from.as<std::tuple<uint64_t, uint64_t, uint64_t>>();
     ObjectRefInfo info{ObjectId{WorkerId{owner}, index}, NodeId{node}};
-    internal::Core().AdoptReference(info, internal::reference_scope.outer);
+    if (info.id) internal::Core().AdoptReference(info, internal::reference_scope.outer);
     *this = Own(info);
   }
 

@@ -6,11 +6,14 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "runtime/sdk/launch.h"
 #include "runtime/sdk/shoal.h"
+
+using namespace std::chrono_literals;
 
 struct Counter {
   int total = 0;
@@ -31,6 +34,9 @@ std::string MessageOf(const F& call) {
   }
   return "";
 }
+
+bool IsFull(shoal::ObjectRef<int> ref) { return static_cast<bool>(ref); }
+int AddOne(shoal::ActorHandle<Counter> counter) { return shoal::Get(counter.Task<&Counter::Add>().Remote(1)); }
 
 // In a process of its own, whose functions could not be called afterwards.
 TEST(NamesDeathTest, TwoOfOneNameAreRefusedByInit) {
@@ -56,6 +62,18 @@ TEST(Binary, OneThatIsNotThereIsNamedWithWhoNamesIt) {
   EXPECT_EQ(failure_of(""), "SHOAL_BINARY names /nope, which is no program: correct or unset it");
   setenv("SHOAL_BINARY", given.c_str(), 1);
   EXPECT_EQ(failure_of("/tmp"), "InitOptions::binary names /tmp, which is no program: correct or unset it");
+}
+
+TEST(Empty, AReferenceMayTravelInsideAValue) {
+  EXPECT_FALSE(shoal::Get(shoal::Task<IsFull>().Remote(shoal::ObjectRef<int>()), 20s));
+  EXPECT_FALSE(shoal::Get(shoal::Put(std::vector{shoal::ObjectRef<int>()})).front());
+}
+
+// Its handle carries no reference that keeps the actor alive.
+TEST(Actors, ANamedOneMayBeGivenToATask) {
+  auto counter = shoal::Actor<MakeCounter>({.name = "counter"}).Remote();
+  shoal::Get(counter.Task<&Counter::Add>().Remote(1), 20s);
+  EXPECT_EQ(shoal::Get(shoal::Task<AddOne>().Remote(shoal::GetActor<Counter>("counter")), 20s), 2);
 }
 
 }  // namespace
