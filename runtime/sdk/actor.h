@@ -116,6 +116,7 @@ class ActorMethod {
 template <class C>
 class ActorHandle {
  public:
+  // Empty: calls through it throw a SystemError of kind kInvalidArgument.
   ActorHandle() = default;
   ActorHandle(ActorId id, internal::ActorLife life) : id_(id), life_(std::move(life)) {}
 
@@ -124,10 +125,10 @@ class ActorHandle {
   template <auto M>
   ActorMethod<M> Task() const {
     static_assert(std::is_same_v<typename internal::Signature<decltype(M)>::Class, C>, "a method of another class");
-    return ActorMethod<M>(id_, life_);
+    return ActorMethod<M>(FullId(), life_);
   }
   // Ends the actor; calls in flight fail. With `no_restart` false it is restarted if it has restarts left.
-  void Kill(bool no_restart = true) const { internal::Core().KillActor(id_, no_restart); }
+  void Kill(bool no_restart = true) const { internal::Core().KillActor(FullId(), no_restart); }
 
   template <class Packer>
   void msgpack_pack(Packer& packer) const {
@@ -143,6 +144,11 @@ class ActorHandle {
   }
 
  private:
+  ActorId FullId() const {
+    if (!id_) throw SystemError(ErrorKind::kInvalidArgument, "an ActorHandle is empty: Actor<...>().Remote() and GetActor() return full ones");
+    return id_;
+  }
+
   ActorId id_;
   internal::ActorLife life_;
 };

@@ -1,5 +1,6 @@
 // ObjectRef<T>: the name of a value of type T that exists now or later, somewhere. Copies count as references: the
-// value lives as long as one of them, in any process, does.
+// value lives as long as one of them, in any process, does. A default-constructed one, or one that was moved from, is empty: it may
+// travel inside a value, all other uses throw a SystemError of kind kInvalidArgument.
 #pragma once
 
 #include <chrono>
@@ -67,6 +68,14 @@ struct IsObjectRef : std::false_type {};
 template <class T>
 struct IsObjectRef<ObjectRef<T>> : std::true_type {};
 
+namespace internal {
+template <class T>
+const ObjectRefInfo& FullInfo(const ObjectRef<T>& ref, const char* call) {
+  if (!ref) ThrowEmptyReference(call);
+  return ref.info();
+}
+}  // namespace internal
+
 // Stores a value and returns its reference. Throws SystemError when the store is full.
 template <class T>
 ObjectRef<std::decay_t<T>> Put(const T& value) {
@@ -80,7 +89,7 @@ template <class T>
 std::vector<T> Get(const std::vector<ObjectRef<T>>& refs, std::optional<Duration> timeout = std::nullopt) {
   std::vector<ObjectRefInfo> infos;
   infos.reserve(refs.size());
-  for (const ObjectRef<T>& ref : refs) infos.push_back(ref.info());
+  for (const ObjectRef<T>& ref : refs) infos.push_back(internal::FullInfo(ref, "Get"));
   std::vector<io::Fetched> fetched;
   const absl::Status status = internal::Core().Get(infos, timeout, &fetched);
   if (!status.ok()) internal::Throw(status);
@@ -109,7 +118,7 @@ template <class T>
 WaitResult<T> Wait(const std::vector<ObjectRef<T>>& refs, size_t count = 1,
                    std::optional<Duration> timeout = std::nullopt) {
   std::vector<ObjectRefInfo> infos;
-  for (const ObjectRef<T>& ref : refs) infos.push_back(ref.info());
+  for (const ObjectRef<T>& ref : refs) infos.push_back(internal::FullInfo(ref, "Wait"));
   std::vector<bool> ready;
   const absl::Status status = internal::Core().Wait(infos, count, timeout, /*fetch_local=*/false, &ready);
   if (!status.ok() && !absl::IsDeadlineExceeded(status)) internal::Throw(status);
@@ -124,7 +133,7 @@ WaitResult<T> Wait(const std::vector<ObjectRef<T>>& refs, size_t count = 1,
 // its worker is killed. Get then throws SystemError of kind kTaskCancelled.
 template <class T>
 void Cancel(const ObjectRef<T>& ref, bool force = false, bool recursive = true) {
-  internal::Core().CancelTask(ref.info().id, force, recursive);
+  internal::Core().CancelTask(internal::FullInfo(ref, "Cancel").id, force, recursive);
 }
 
 }  // namespace shoal

@@ -210,6 +210,11 @@ WorkerKind ThisProgram() { return TheRuntime()->worker_kind; }
 
 TaskId CurrentTask() { return current_task; }
 
+void ThrowEmptyReference(const char* call) {
+  throw SystemError(ErrorKind::kInvalidArgument, std::string("an ObjectRef given to ") + call +
+                                                     " is empty (default-constructed or moved from): Remote() and Put() return full ones");
+}
+
 void Throw(const ErrorInfo& error) {
   if (error.kind == ErrorKind::kApplication) throw TaskError(error.message);
   throw SystemError(error.kind, error.message);

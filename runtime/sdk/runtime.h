@@ -52,6 +52,8 @@ WorkerKind ThisProgram();
 // The task that runs in this thread, {} in a driver.
 TaskId CurrentTask();
 
+// For a reference that names no object, given to `call`.
+[[noreturn]] void ThrowEmptyReference(const char* call);
 [[noreturn]] void Throw(const ErrorInfo& error);
 [[noreturn]] void Throw(const absl::Status& status);
 

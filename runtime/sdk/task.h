@@ -113,7 +113,7 @@ void AddArgument(const Argument& argument, TaskSpec* spec, std::string* packed, 
   if constexpr (IsObjectRef<Argument>::value && !IsObjectRef<Parameter>::value) {
     static_assert(std::is_convertible_v<typename Argument::Value, Parameter>, "the reference's type does not fit the parameter");
     packed->push_back(1);
-    spec->refs.push_back({.ref = argument.info()});
+    spec->refs.push_back({.ref = FullInfo(argument, "Remote")});
   } else {
     io::NewValue value = Encoded<Parameter>(static_cast<Parameter>(argument));
     const uint64_t size = value.size;

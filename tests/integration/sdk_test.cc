@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -35,6 +36,16 @@ std::string MessageOf(const F& call) {
   return "";
 }
 
+std::string RefusalOf(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const shoal::SystemError& e) {
+    return e.kind() == shoal::ErrorKind::kInvalidArgument ? e.what() : "of another kind";
+  }
+  return "";
+}
+
+int Increment(int n) { return n + 1; }
 bool IsFull(shoal::ObjectRef<int> ref) { return static_cast<bool>(ref); }
 int AddOne(shoal::ActorHandle<Counter> counter) { return shoal::Get(counter.Task<&Counter::Add>().Remote(1)); }
 
@@ -64,9 +75,25 @@ TEST(Binary, OneThatIsNotThereIsNamedWithWhoNamesIt) {
   EXPECT_EQ(failure_of("/tmp"), "InitOptions::binary names /tmp, which is no program: correct or unset it");
 }
 
+TEST(Empty, AReferenceIsRefusedWhereItIsUsed) {
+  const shoal::ObjectRef<int> empty;
+  const std::string rest = " is empty (default-constructed or moved from): Remote() and Put() return full ones";
+  EXPECT_EQ(RefusalOf([&] { shoal::Get(empty, 20s); }), "an ObjectRef given to Get" + rest);
+  EXPECT_EQ(RefusalOf([&] { shoal::Wait(std::vector{shoal::Put(1), empty}, 2, 20s); }), "an ObjectRef given to Wait" + rest);
+  EXPECT_EQ(RefusalOf([&] { shoal::Cancel(empty); }), "an ObjectRef given to Cancel" + rest);
+  EXPECT_EQ(RefusalOf([&] { shoal::Task<Increment>().Remote(empty); }), "an ObjectRef given to Remote" + rest);
+}
+
 TEST(Empty, AReferenceMayTravelInsideAValue) {
   EXPECT_FALSE(shoal::Get(shoal::Task<IsFull>().Remote(shoal::ObjectRef<int>()), 20s));
   EXPECT_FALSE(shoal::Get(shoal::Put(std::vector{shoal::ObjectRef<int>()})).front());
+}
+
+TEST(Empty, AnActorHandleIsRefused) {
+  const shoal::ActorHandle<Counter> empty;
+  const std::string all = "an ActorHandle is empty: Actor<...>().Remote() and GetActor() return full ones";
+  EXPECT_EQ(RefusalOf([&] { empty.Task<&Counter::Add>().Remote(1); }), all);
+  EXPECT_EQ(RefusalOf([&] { empty.Kill(); }), all);
 }
 
 // Its handle carries no reference that keeps the actor alive.
