@@ -86,10 +86,6 @@ bool FetchAll(const std::vector<ObjectRefInfo>& refs, std::optional<Duration> ti
       WaitInSlices(timeout, [&](std::optional<Duration> slice) { return core->Get(refs, slice, values); });
   if (!status) return false;
   if (status->ok()) return true;
-  if (status->code() == absl::StatusCode::kDeadlineExceeded) {
-    status = absl::DeadlineExceededError(refs.size() == 1 ? "The value was not there in time."
-                                                          : "Not all of the values were there in time.");
-  }
   return RaiseStatus(*status) != nullptr;
 }
 

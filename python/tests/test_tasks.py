@@ -269,10 +269,11 @@ def test_errors_are_retried_only_on_request(tmp_path):
 def test_get_times_out(tmp_path):
     gate = str(tmp_path / "gate")
     ref = wait_for.remote(gate)
-    with pytest.raises(exceptions.GetTimeoutError):
+    missing = f"object {ref.hex()}, which wait_for makes,"
+    with pytest.raises(exceptions.GetTimeoutError, match=f"the value of {missing} was not there in time"):
         shoal.get(ref, timeout=0.05)
-    with pytest.raises(TimeoutError):
-        shoal.get(ref, timeout=0)
+    with pytest.raises(TimeoutError, match=f"not all of the values were there in time: {missing} was not"):
+        shoal.get([shoal.put(1), ref], timeout=0)
     pathlib.Path(gate).touch()
     assert shoal.get(ref, timeout=60) == gate
 

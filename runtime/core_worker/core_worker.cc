@@ -342,6 +342,11 @@ TaskId CoreWorker::SubmitTask(TimePoint now, TaskSubmission submission, CoreWork
   return id;
 }
 
+std::string_view CoreWorker::NameOfMaker(const ObjectId& result) const {
+  const SubmittedTask* task = impl_->tasks_.FindByResult(result);
+  return task == nullptr ? std::string_view() : task->spec.name;
+}
+
 void CoreWorker::CancelTask(TimePoint now, const ObjectId& result, bool force, bool recursive,
                             CoreWorkerActions* actions) {
   Impl::Step step(impl_.get(), now, actions);

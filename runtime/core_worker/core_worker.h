@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -77,6 +78,8 @@ class CoreWorker {
   // Each result object (task.Return(i), also Return(0) of a task without results) starts with one local reference.
   // Never fails: what goes wrong becomes the results' error.
   TaskId SubmitTask(TimePoint now, TaskSubmission submission, CoreWorkerActions* actions);
+  // The name of the task that makes this object; "" if it is not a result of a task of this process.
+  std::string_view NameOfMaker(const ObjectId& result) const;
   // By any result. Does nothing if the task has finished or is not ours. `force` kills the worker under a running normal task.
   void CancelTask(TimePoint now, const ObjectId& result, bool force, bool recursive,
                   CoreWorkerActions* actions);

@@ -30,6 +30,13 @@ bool Available(core_worker::CoreWorker& machine, const ObjectRefInfo& ref, core_
   return machine.Want(now, ref, /*local_bytes=*/true, actions);
 }
 
+absl::Status NotInTime(const core_worker::CoreWorker& machine, const ObjectId& missing, bool alone) {
+  const std::string maker(machine.NameOfMaker(missing));
+  const std::string object = absl::StrCat("object ", missing.Hex(), maker.empty() ? "" : absl::StrCat(", which ", maker, " makes,"));
+  return absl::DeadlineExceededError(alone ? absl::StrCat("the value of ", object, " was not there in time")
+                                           : absl::StrCat("not all of the values were there in time: ", object, " was not"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CoreProcess>> CoreProcess::Connect(CoreProcessOptions options) {
@@ -131,6 +138,7 @@ absl::Status CoreProcess::Get(absl::Span<const ObjectRefInfo> refs, std::optiona
         while (have < refs.size() && Available(*impl.machine_, refs[have], &impl.actions_, Impl::Now())) ++have;
         return have == refs.size();
       });
+  if (absl::IsDeadlineExceeded(status)) return NotInTime(*impl.machine_, refs[have].id, refs.size() == 1);
   if (!status.ok()) return status;
   values->clear();
   values->reserve(refs.size());

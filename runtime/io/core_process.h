@@ -110,7 +110,8 @@ class CoreProcess {
   // ---- objects
   // Values up to kInlineLimitBytes stay in this process, larger ones go to the node's store. The caller gets one reference.
   absl::StatusOr<ObjectRefInfo> Put(NewValue value);
-  // One entry per reference, in order, errors as values. nullopt: no timeout. On DeadlineExceeded nothing is fetched.
+  // One entry per reference, in order, errors as values. nullopt: no timeout. On DeadlineExceeded nothing is fetched, and the message
+  // names the first object that was missing.
   absl::Status Get(absl::Span<const ObjectRefInfo> refs, std::optional<Duration> timeout,
                    std::vector<Fetched>* values);
   // As Get for values that are here already; false if one is not, without waiting.

@@ -25,7 +25,7 @@ class TaskError : public Error {
   using Error::Error;
 };
 
-// Get or Wait took longer than its timeout.
+// Get took longer than its timeout.
 class TimeoutError : public Error {
  public:
   using Error::Error;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -46,6 +47,10 @@ std::string RefusalOf(const std::function<void()>& call) {
 }
 
 int Increment(int n) { return n + 1; }
+int Sleep(int ms) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+  return ms;
+}
 bool IsFull(shoal::ObjectRef<int> ref) { return static_cast<bool>(ref); }
 int AddOne(shoal::ActorHandle<Counter> counter) { return shoal::Get(counter.Task<&Counter::Add>().Remote(1)); }
 
@@ -94,6 +99,15 @@ TEST(Empty, AnActorHandleIsRefused) {
   const std::string all = "an ActorHandle is empty: Actor<...>().Remote() and GetActor() return full ones";
   EXPECT_EQ(RefusalOf([&] { empty.Task<&Counter::Add>().Remote(1); }), all);
   EXPECT_EQ(RefusalOf([&] { empty.Kill(); }), all);
+}
+
+TEST(Timeouts, NameTheObjectAndTheTaskThatMakesIt) {
+  auto sleeps = shoal::Task<Sleep>().Remote(10'000);
+  EXPECT_EQ(MessageOf<shoal::TimeoutError>([&] { shoal::Get(sleeps, 1ms); }),
+            "the value of object " + sleeps.Hex() + ", which {anonymous}::Sleep makes, was not there in time");
+  EXPECT_EQ(MessageOf<shoal::TimeoutError>([&] { shoal::Get(std::vector{shoal::Put(1), sleeps}, 1ms); }),
+            "not all of the values were there in time: object " + sleeps.Hex() + ", which {anonymous}::Sleep makes, was not");
+  shoal::Cancel(sleeps, /*force=*/true);
 }
 
 // Its handle carries no reference that keeps the actor alive.
