@@ -25,7 +25,6 @@ bool IsCrash(ErrorKind kind) {
     case ErrorKind::kWorkerCrashed:
     case ErrorKind::kNodeDied:
     case ErrorKind::kOutOfMemory:
-    case ErrorKind::kActorDied:
     case ErrorKind::kActorUnavailable:
     case ErrorKind::kSystem:
       return true;

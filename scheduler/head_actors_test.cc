@@ -89,10 +89,10 @@ TEST_P(HeadActors, AConstructorThatFailsIsTheEnd) {
   Say(Driver(1), CreateActor{spec});
   Update(Driver(1), ActorState::kPending);
   const StartActor start = Take<StartActor>(Raylet(1));
-  ErrorInfo error{ErrorKind::kApplication, "ValueError", Payload("pickled")};
+  ErrorInfo error{ErrorKind::kActorDied, "ValueError", Payload("pickled")};  // what workers of both languages say
   Say(Raylet(1), ActorStarted{ActorId{7}, start.incarnation, {}, error});
   const ActorUpdate dead = Update(Driver(1), ActorState::kDead);
-  EXPECT_EQ(dead.error.kind, ErrorKind::kApplication);
+  EXPECT_EQ(dead.error.kind, ErrorKind::kActorDied);
   EXPECT_EQ(dead.error.detail.view(), "pickled");
 }
 

@@ -90,10 +90,12 @@ def test_unknown_methods_and_options_are_refused_at_once():
         counter.add()
 
 
-def test_a_constructor_that_fails_kills_the_actor():
-    @shoal.remote
+def test_a_constructor_that_fails_kills_the_actor(tmp_path):
+    @shoal.remote(max_restarts=1)  # for crashes
     class Broken:
         def __init__(self):
+            with open(tmp_path / "runs", "a") as runs:
+                runs.write("x")
             raise ValueError("no way")
 
         def work(self):
@@ -102,6 +104,7 @@ def test_a_constructor_that_fails_kills_the_actor():
     broken = Broken.remote()
     with pytest.raises(exceptions.ActorDiedError, match="no way"):
         shoal.get(broken.work.remote(), timeout=60)
+    assert os.path.getsize(tmp_path / "runs") == 1
 
 
 def test_a_killed_actor_is_dead():
