@@ -162,7 +162,7 @@ class Actor {
   Actor() = default;
   explicit Actor(ActorOptions options) : options_(std::move(options)) {}
 
-  // Returns at once; errors of placement or of the constructor come with the first call.
+  // Returns at once. Errors of placement or of the constructor come with each call; if F throws, as a SystemError of kind kActorDied.
   template <class... A>
   ActorHandle<Class> Remote(const A&... arguments) const {
     static_cast<void>(internal::CreatorEntry<F>::registered);

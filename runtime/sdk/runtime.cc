@@ -84,8 +84,10 @@ Arguments ArgumentsOf(const io::AssignedTask& assigned) {
   return arguments;
 }
 
-ErrorInfo Thrown(const std::string& name, const char* what) {
-  return {ErrorKind::kApplication, name + " threw: " + what, Payload()};
+ErrorInfo Thrown(const TaskSpec& spec, const char* what) {
+  const std::string text = spec.name + " threw: " + what;
+  if (spec.kind != TaskKind::kActorCreation) return {ErrorKind::kApplication, text, Payload()};
+  return {ErrorKind::kActorDied, "the actor died because its constructor raised an error: " + text, Payload()};
 }
 
 // The loop of a worker process. Actors with max_concurrency > 1 run it in several threads.
@@ -139,14 +141,14 @@ class Worker {
       *value = invoker->second(instance_.get(), arguments);
       return {};
     } catch (const std::exception& e) {
-      return Thrown(spec.name, e.what());
+      return Thrown(spec, e.what());
     } catch (...) {
-      return Thrown(spec.name, "something that is not a std::exception");
+      return Thrown(spec, "something that is not a std::exception");
     }
   }
 
   static ErrorInfo Unknown(const TaskSpec& spec) {
-    return Thrown(spec.name, "this worker's program does not contain it; start the workers from the driver's build");
+    return Thrown(spec, "this worker's program does not contain it; start the workers from the driver's build");
   }
 
   io::CoreProcess* const core_;

@@ -46,6 +46,7 @@ std::string RefusalOf(const std::function<void()>& call) {
   return "";
 }
 
+std::unique_ptr<Counter> MakeNothing() { throw std::runtime_error("none today"); }
 int Increment(int n) { return n + 1; }
 int Sleep(int ms) {
   std::this_thread::sleep_for(std::chrono::milliseconds(ms));
@@ -108,6 +109,20 @@ TEST(Timeouts, NameTheObjectAndTheTaskThatMakesIt) {
   EXPECT_EQ(MessageOf<shoal::TimeoutError>([&] { shoal::Get(std::vector{shoal::Put(1), sleeps}, 1ms); }),
             "not all of the values were there in time: object " + sleeps.Hex() + ", which {anonymous}::Sleep makes, was not");
   shoal::Cancel(sleeps, /*force=*/true);
+}
+
+// As in Python, and it is not tried again.
+TEST(Actors, OneWhoseConstructorThrewIsDead) {
+  auto counter = shoal::Actor<MakeNothing>({.max_restarts = 1}).Remote();
+  for (int i = 0; i < 2; ++i) {
+    try {
+      shoal::Get(counter.Task<&Counter::Add>().Remote(1), 20s);
+      ADD_FAILURE() << "it lives";
+    } catch (const shoal::SystemError& e) {
+      EXPECT_EQ(e.kind(), shoal::ErrorKind::kActorDied);
+      EXPECT_THAT(e.what(), testing::EndsWith("its constructor raised an error: {anonymous}::MakeNothing threw: none today"));
+    }
+  }
 }
 
 // Its handle carries no reference that keeps the actor alive.
