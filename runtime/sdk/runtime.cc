@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "runtime/sdk/launch.h"
+#include "runtime/sdk/named_output.h"
 #include "runtime/sdk/shoal.h"
 
 namespace shoal {
@@ -106,11 +107,13 @@ class Worker {
     while (core_->NextTask(&assigned)) {
       const TaskSpec& spec = assigned.task.spec;
       current_task = spec.id;
+      printing_task = spec.kind == TaskKind::kNormal ? &spec.name : nullptr;
       std::vector<io::NewValue> results(1);
       const ErrorInfo error = Execute(assigned, &results[0]);
       const bool created = spec.kind == TaskKind::kActorCreation && !error;
       const int threads = assigned.task.actor == nullptr ? 1 : std::max(assigned.task.actor->max_concurrency, 1);
       current_task = {};
+      printing_task = nullptr;
       if (created) core_->SetConcurrency(threads, {});
       if (error) {
         core_->FailTask(spec, error, /*worker_exiting=*/false);
@@ -157,7 +160,7 @@ class Worker {
 };
 
 [[noreturn]] void RunAsWorker() {
-  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // whole lines go to the driver as they are printed
+  NameOutput();
   io::CoreProcessOptions options;
   options.raylet_socket = FromEnvironment("SHOAL_RAYLET_SOCKET");
   options.role = Role::kWorker;
@@ -330,7 +333,7 @@ void Init(int argc, char** argv, InitOptions options) {
   runtime->core = *std::move(core);
   runtime->core->OnLogLines([](const LogLines& lines) {
     for (const std::string& line : lines.lines) {
-      std::fprintf(lines.is_stderr ? stderr : stdout, "%s %s\n", lines.prefix.c_str(), line.c_str());
+      std::fprintf(lines.is_stderr ? stderr : stdout, "%s\n", internal::WithPrefix(lines.prefix, line).c_str());
     }
     std::fflush(stdout);
   });

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -20,6 +21,7 @@ using namespace std::chrono_literals;
 struct Counter {
   int total = 0;
   int Add(int n) { return total += n; }
+  void Print() { std::puts("from an actor"); }
   int Fail() { throw std::runtime_error("no more"); }
 };
 std::unique_ptr<Counter> MakeCounter() { return std::make_unique<Counter>(); }
@@ -51,6 +53,12 @@ int Increment(int n) { return n + 1; }
 int Sleep(int ms) {
   std::this_thread::sleep_for(std::chrono::milliseconds(ms));
   return ms;
+}
+void Print() {
+  std::printf("one\ntw");
+  std::cout << "o" << std::endl;
+  std::fprintf(stderr, "thr%s\n", "ee");
+  std::cerr << "fo" << "ur\n";
 }
 bool IsFull(shoal::ObjectRef<int> ref) { return static_cast<bool>(ref); }
 int AddOne(shoal::ActorHandle<Counter> counter) { return shoal::Get(counter.Task<&Counter::Add>().Remote(1)); }
@@ -130,6 +138,20 @@ TEST(Actors, ANamedOneMayBeGivenToATask) {
   auto counter = shoal::Actor<MakeCounter>({.name = "counter"}).Remote();
   shoal::Get(counter.Task<&Counter::Add>().Remote(1), 20s);
   EXPECT_EQ(shoal::Get(shoal::Task<AddOne>().Remote(shoal::GetActor<Counter>("counter")), 20s), 2);
+}
+
+TEST(Output, EachLineComesWithTheNameOfWhatPrintedIt) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  shoal::Get(shoal::Task<Print>().Remote(), 20s);
+  shoal::internal::Core().CatchUpOnLogs();
+  auto counter = shoal::Actor<MakeCounter>().Remote();
+  shoal::Get(counter.Task<&Counter::Print>().Remote(), 20s);
+  shoal::internal::Core().CatchUpOnLogs();
+  const std::string print = "\\(.anonymous.::Print pid=[0-9]+, node=[0-9a-f]+\\) ";
+  EXPECT_THAT(testing::internal::GetCapturedStdout(),
+              testing::MatchesRegex(print + "one\n" + print + "two\n" + "\\(MakeCounter pid=[0-9]+, node=[0-9a-f]+\\) from an actor\n"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::MatchesRegex(print + "three\n" + print + "four\n"));
 }
 
 }  // namespace
