@@ -6,11 +6,10 @@ says what to write instead.
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from shoal._internal import checks
 from shoal.util.placement_group import PlacementGroup
 from shoal.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
@@ -20,20 +19,24 @@ from shoal.util.scheduling_strategies import (
 
 Options = dict[str, Any]
 
-_STEP = 0.0001
-_INT32_MAX = 2**31 - 1
+
+def _optional(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+    """The same for an option that may be None, which is as good as not giving it."""
+
+    def checked(name: str, value: Any) -> None:
+        if value is not None:
+            check(name, value)
+
+    return checked
 
 
-def _quantity(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}.")
-    amount = float(value)
-    if not math.isfinite(amount) or amount < 0:
-        raise ValueError(f"{name} must be zero or more, not {value}.")
-    if 0 < amount < _STEP:
-        raise ValueError(f"{name} must be 0 or at least {_STEP}, not {value}.")
+_quantity = _optional(checks.amount)
+_string = _optional(checks.text)
+_flag = _optional(checks.flag)
+
+
+def _count(minimum: int) -> Callable[[str, Any], None]:
+    return _optional(lambda name, value: checks.count(name, value, minimum))
 
 
 def check_amount(name: str, value: Any) -> None:
@@ -64,19 +67,6 @@ def _gpu_quantity(name: str, value: Any) -> None:
         raise ValueError(f"{name} above 1 must be a whole number, not {value}: only one GPU can be shared.")
 
 
-def _count(minimum: int) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int, not {type(value).__name__}.")
-        if value < minimum or value > _INT32_MAX:
-            meaning = " (-1 means without limit)" if minimum == -1 else ""
-            raise ValueError(f"{name} must be {minimum} or more{meaning}, not {value}.")
-
-    return check
-
-
 def _num_returns(name: str, value: Any) -> None:
     if value in ("dynamic", "streaming"):
         raise ValueError(f'{name}="{value}" is not supported: return a list, or put the items and return references.')
@@ -95,17 +85,6 @@ def _resources(name: str, value: Any) -> None:
             option = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}[key]
             raise ValueError(f"{name} may not name {key}: use {option} instead.")
         _quantity(f'{name}["{key}"]', amount)
-
-
-def _string(name: str, value: Any) -> None:
-    if value is not None and (not isinstance(value, str) or not value):
-        raise TypeError(f"{name} must be a non-empty str, not {value!r}.")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Raises unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}.")
 
 
 def _retry_exceptions(name: str, value: Any) -> None:
@@ -194,8 +173,8 @@ _COMMON: dict[str, Callable[[str, Any], None]] = {
     "runtime_env": check_runtime_env,
     "placement_group": _placement_group,
     "placement_group_bundle_index": _count(-1),
-    "placement_group_capture_child_tasks": lambda name, value: None if value is None else check_flag(name, value),
-    "enable_task_events": check_flag,
+    "placement_group_capture_child_tasks": _flag,
+    "enable_task_events": checks.flag,
 }
 _TASK = {
     **_COMMON,
@@ -212,9 +191,9 @@ _ACTOR = {
     "max_pending_calls": _count(-1),
     "namespace": _string,
     "lifetime": _lifetime,
-    "get_if_exists": check_flag,
+    "get_if_exists": checks.flag,
     "concurrency_groups": _concurrency_groups,
-    "allow_out_of_order_execution": lambda name, value: None if value is None else check_flag(name, value),
+    "allow_out_of_order_execution": _flag,
 }
 _METHOD: dict[str, Callable[[str, Any], None]] = {
     "num_returns": _num_returns,
@@ -222,7 +201,7 @@ _METHOD: dict[str, Callable[[str, Any], None]] = {
     "max_task_retries": _count(-1),
     "retry_exceptions": _retry_exceptions,
     "name": _string,
-    "enable_task_events": check_flag,
+    "enable_task_events": checks.flag,
 }
 # A declaration may set these, a single call may not.
 _TASK_DECLARATION_ONLY = {"max_calls"}

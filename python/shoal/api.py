@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shoal import _options, _shoal
-from shoal._internal import cluster
+from shoal._internal import checks, cluster
 from shoal.actor import ActorClass, ActorHandle
 from shoal.actor import kill as _kill
 from shoal.remote_function import RemoteFunction, remote_function
@@ -122,12 +122,12 @@ def cancel(ref: _shoal.ObjectRef[Any], *, force: bool = False, recursive: bool =
     A running task gets the exception raised inside of it; `force` kills its worker instead. `recursive` stops the tasks
     that it has submitted as well.
     """
-    _options.check_flag("force", force)
-    _options.check_flag("recursive", recursive)
+    checks.flag("force", force)
+    checks.flag("recursive", recursive)
     _shoal.cancel(ref, force, recursive)
 
 
 def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
     """Ends an actor at once. With no_restart=False it comes back if its max_restarts allow."""
-    _options.check_flag("no_restart", no_restart)
+    checks.flag("no_restart", no_restart)
     _kill(actor, no_restart=no_restart)
