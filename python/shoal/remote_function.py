@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from shoal import _options, _shoal
-from shoal._internal import cluster, serialization
+from shoal._internal import cluster, limits, serialization
 
-_CODE_LIMIT = 8 * 1024 * 1024  # it travels in one message
 _DEFAULT_MAX_RETRIES = 3
 
 
@@ -27,10 +26,10 @@ class Code:
         """(FunctionId, bytes)"""
         if self._bytes is None:
             data = serialization.dumps_code(self.target)
-            if len(data) > _CODE_LIMIT:
+            if len(data) > limits.CODE_BYTES:
                 raise ValueError(
-                    f"{self.target.__qualname__} takes {len(data) >> 20} MiB when pickled, 8 MiB at most: "
-                    "put large values with put() and pass the references."
+                    f"{self.target.__qualname__} takes {len(data) >> 20} MiB when pickled, "
+                    f"{limits.CODE_BYTES >> 20} MiB at most: put large values with put() and pass the references."
                 )
             import hashlib  # where functions are only run, it is not needed
 

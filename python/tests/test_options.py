@@ -1,9 +1,13 @@
 """Options are checked where they are written, with a sentence that says what to write."""
 
+import pathlib
+import re
+
 import pytest
 
 import shoal
 from shoal import _options
+from shoal._internal import limits
 from shoal.util.placement_group import PlacementGroup
 from shoal.util.scheduling_strategies import (
     In,
@@ -177,3 +181,13 @@ def test_init_refuses_what_it_cannot_do():
         shoal.init(nonsense=1)
     with pytest.raises(ValueError, match="num_cpus must be zero or more"):
         shoal.init(num_cpus=-1)
+
+
+def constant(path, name):
+    """A number of the core's sources."""
+    text = (pathlib.Path(__file__).parents[2] / path).read_text()
+    return eval(re.search(rf"{name} = ([\w <']+)", text).group(1).replace("'", ""))
+
+
+def test_the_limits_are_those_of_the_core():
+    assert limits.CODE_BYTES == constant("schema/limits.h", "kMostCodeBytes")

@@ -6,8 +6,9 @@ import math
 import numbers
 from typing import Any
 
+from shoal._internal import limits
+
 _STEP = 0.0001
-_INT32_MAX = 2**31 - 1
 
 
 def amount(name: str, value: Any) -> None:
@@ -25,7 +26,7 @@ def count(name: str, value: Any, minimum: int) -> None:
     """How many of something; a `minimum` of -1 makes that mean without limit."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}.")
-    if value < minimum or value > _INT32_MAX:
+    if value < minimum or value > limits.COUNT:
         meaning = " (-1 means without limit)" if minimum == -1 else ""
         raise ValueError(f"{name} must be {minimum} or more{meaning}, not {value}.")
 

@@ -9,6 +9,7 @@ import types
 
 from shoal import _shoal
 from shoal import exceptions as ex
+from shoal._internal import limits
 
 
 class ErrorKind(enum.IntEnum):
@@ -60,10 +61,6 @@ _KINDS: dict[type[BaseException], ErrorKind] = {
     ex.ObjectStoreFullError: ErrorKind.OBJECT_STORE_FULL,
     ex.RuntimeEnvSetupError: ErrorKind.RUNTIME_ENV_SETUP,
 }
-
-# An error travels in one message: schema/limits.h.
-_MOST_TEXT = 32 * 1024
-_MOST_DETAIL = 768 * 1024
 
 # absl::StatusCode
 _CANCELLED, _DEADLINE_EXCEEDED, _NOT_FOUND = 1, 4, 5
@@ -130,10 +127,11 @@ def _pickle_error(function_name: str, trace: str, cause: BaseException | None, t
         try:
             clean = cause.with_traceback(None)
             data: bytes = cloudpickle.dumps(ex.TaskError(function_name, trace, clean, text), protocol=5)
-            if len(data) <= _MOST_DETAIL:
+            if len(data) <= limits.ERROR_CAUSE:
                 pickle.loads(data)
                 return data
-            text += f"\n(the exception itself takes {len(data) >> 10} KiB pickled and was left out: 768 KiB at most)"
+            sizes = f"{len(data) >> 10} KiB pickled and was left out: {limits.ERROR_CAUSE >> 10} KiB at most"
+            text += f"\n(the exception itself takes {sizes})"
         except BaseException:
             pass  # its __reduce__ raises, its args do not fit its constructor, it holds a lock: the text must do
     return pickle.dumps(ex.TaskError(function_name, trace, None, text), protocol=5)
@@ -142,10 +140,10 @@ def _pickle_error(function_name: str, trace: str, cause: BaseException | None, t
 def _presentable(text: str) -> str:
     """Without what UTF-8 cannot carry, and without its middle if it is long."""
     text = text.encode("utf-8", "backslashreplace").decode()
-    if len(text) <= _MOST_TEXT:
+    if len(text) <= limits.ERROR_TEXT:
         return text
-    half = _MOST_TEXT // 2
-    return f"{text[:half]}\n... {len(text) - _MOST_TEXT} characters are left out here ...\n{text[-half:]}"
+    half = limits.ERROR_TEXT // 2
+    return f"{text[:half]}\n... {len(text) - limits.ERROR_TEXT} characters are left out here ...\n{text[-half:]}"
 
 
 def _short(error: BaseException) -> str:

@@ -1,0 +1,8 @@
+"""What the core takes at most, where Python can say more about it; a test compares these with the core's numbers."""
+
+CODE_BYTES = 8 << 20  # of a function or class
+COUNT = 2**31 - 1  # int32_t
+
+# An error travels in one message, so its text, its traceback and its cause are cut to these.
+ERROR_TEXT = 32 << 10
+ERROR_CAUSE = 768 << 10
