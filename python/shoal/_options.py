@@ -35,8 +35,11 @@ _string = _optional(checks.text)
 _flag = _optional(checks.flag)
 
 
-def _count(minimum: int) -> Callable[[str, Any], None]:
-    return _optional(lambda name, value: checks.count(name, value, minimum))
+def _count(minimum: int, meaning: str = "") -> Callable[[str, Any], None]:
+    return _optional(lambda name, value: checks.count(name, value, minimum, meaning))
+
+
+_limit = _count(-1, " (-1 means without limit)")
 
 
 def check_amount(name: str, value: Any) -> None:
@@ -64,11 +67,13 @@ def check_labels(name: str, labels: Any) -> None:
 def _gpu_quantity(name: str, value: Any) -> None:
     _quantity(name, value)
     if value is not None and value > 1 and float(value) != int(value):
-        raise ValueError(f"{name} above 1 must be a whole number, not {value}: only one GPU can be shared.")
+        raise ValueError(
+            f"{name} above 1 must be a whole number, not {checks.shown(value)}: only one GPU can be shared."
+        )
 
 
 def _num_returns(name: str, value: Any) -> None:
-    if value in ("dynamic", "streaming"):
+    if checks.one_of(value, "dynamic", "streaming"):
         raise ValueError(f'{name}="{value}" is not supported: return a list, or put the items and return references.')
     _count(0)(name, value)
 
@@ -79,12 +84,11 @@ def _resources(name: str, value: Any) -> None:
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a dict of names and amounts, not {type(value).__name__}.")
     for key, amount in value.items():
-        if not isinstance(key, str) or not key:
-            raise TypeError(f"{name} must have names as keys, not {key!r}.")
+        checks.text(f"a name in {name}", key)
         if key in ("CPU", "GPU", "memory"):
             option = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}[key]
             raise ValueError(f"{name} may not name {key}: use {option} instead.")
-        _quantity(f'{name}["{key}"]', amount)
+        checks.amount(f'{name}["{key}"]', amount)
 
 
 def _retry_exceptions(name: str, value: Any) -> None:
@@ -93,27 +97,23 @@ def _retry_exceptions(name: str, value: Any) -> None:
     if not isinstance(value, (list, tuple)) or not all(
         isinstance(item, type) and issubclass(item, BaseException) for item in value
     ):
-        raise TypeError(f"{name} must be True, False or a list of exception classes, not {value!r}.")
+        raise TypeError(f"{name} must be True, False or a list of exception classes, not {checks.shown(value)}.")
 
 
+@_optional
 def _lifetime(name: str, value: Any) -> None:
-    if value not in (None, "detached", "non_detached"):
-        raise ValueError(f'{name} must be None, "detached" or "non_detached", not {value!r}.')
+    if not checks.one_of(value, "detached", "non_detached"):
+        raise ValueError(f'{name} must be None, "detached" or "non_detached", not {checks.shown(value)}.')
 
 
+@_optional
 def _strategy(name: str, value: Any) -> None:
     classes = (PlacementGroupSchedulingStrategy, NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy)
-    if value not in (None, "DEFAULT", "SPREAD") and not isinstance(value, classes):
+    if not checks.one_of(value, "DEFAULT", "SPREAD") and not isinstance(value, classes):
         raise ValueError(
-            f'{name} must be "DEFAULT", "SPREAD" or a strategy of shoal.util.scheduling_strategies, not {value!r}.'
+            f'{name} must be "DEFAULT", "SPREAD" or a strategy of shoal.util.scheduling_strategies, '
+            f"not {checks.shown(value)}."
         )
-
-
-def _label_selector(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
-        raise TypeError(f"{name} must be a dict of str to str, not {value!r}.")
 
 
 # What a worker is told by its environment.
@@ -132,16 +132,13 @@ def check_runtime_env(name: str, value: Any) -> None:
     for key in value:
         if key != "env_vars":
             raise ValueError(f'{name}["{key}"] is not supported: only "env_vars" is.')
-    env_vars = value.get("env_vars") or {}
-    if not isinstance(env_vars, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, str) for k, v in env_vars.items()
-    ):
-        raise TypeError(f'{name}["env_vars"] must be a dict of str to str, not {env_vars!r}.')
-    for variable, text in env_vars.items():
-        if not variable or "=" in variable or "\0" in variable + text:
-            raise ValueError(
-                f'{name}["env_vars"] has a name that is empty or holds "=", or a null character: {variable!r}.'
-            )
+    env_vars = value.get("env_vars")
+    if env_vars is None:
+        return
+    checks.texts(f'{name}["env_vars"]', env_vars)
+    for variable in env_vars:
+        if "=" in variable:
+            raise ValueError(f'{name}["env_vars"] must have names without "=", not {checks.shown(variable)}.')
         if variable in _OWN_VARIABLES:
             raise ValueError(f'{name}["env_vars"] may not set {variable}: the runtime sets it for its workers.')
 
@@ -152,13 +149,14 @@ def _concurrency_groups(name: str, value: Any) -> None:
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a dict of group names and sizes, not {type(value).__name__}.")
     for key, size in value.items():
-        _string(f"a key of {name}", key)
+        checks.text(f"a name in {name}", key)
         _count(1)(f'{name}["{key}"]', size)
 
 
+@_optional
 def _placement_group(name: str, value: Any) -> None:
-    if value not in (None, "default") and not isinstance(value, PlacementGroup):
-        raise TypeError(f"{name} must be a PlacementGroup, not {value!r}.")
+    if not checks.one_of(value, "default") and not isinstance(value, PlacementGroup):
+        raise TypeError(f"{name} must be a PlacementGroup, not {checks.shown(value)}.")
 
 
 _COMMON: dict[str, Callable[[str, Any], None]] = {
@@ -169,26 +167,26 @@ _COMMON: dict[str, Callable[[str, Any], None]] = {
     "accelerator_type": _string,
     "name": _string,
     "scheduling_strategy": _strategy,
-    "label_selector": _label_selector,
+    "label_selector": _optional(checks.texts),
     "runtime_env": check_runtime_env,
     "placement_group": _placement_group,
-    "placement_group_bundle_index": _count(-1),
+    "placement_group_bundle_index": _count(-1, " (-1 means any bundle)"),
     "placement_group_capture_child_tasks": _flag,
     "enable_task_events": checks.flag,
 }
 _TASK = {
     **_COMMON,
     "num_returns": _num_returns,
-    "max_retries": _count(-1),
+    "max_retries": _limit,
     "retry_exceptions": _retry_exceptions,
     "max_calls": _count(0),
 }
 _ACTOR = {
     **_COMMON,
-    "max_restarts": _count(-1),
-    "max_task_retries": _count(-1),
+    "max_restarts": _limit,
+    "max_task_retries": _limit,
     "max_concurrency": _count(1),
-    "max_pending_calls": _count(-1),
+    "max_pending_calls": _limit,
     "namespace": _string,
     "lifetime": _lifetime,
     "get_if_exists": checks.flag,
@@ -198,7 +196,7 @@ _ACTOR = {
 _METHOD: dict[str, Callable[[str, Any], None]] = {
     "num_returns": _num_returns,
     "concurrency_group": _string,
-    "max_task_retries": _count(-1),
+    "max_task_retries": _limit,
     "retry_exceptions": _retry_exceptions,
     "name": _string,
     "enable_task_events": checks.flag,
@@ -282,7 +280,8 @@ def placement_of(options: Mapping[str, Any]) -> tuple[PlacementGroup | None, int
     strategy, group = options.get("scheduling_strategy"), options.get("placement_group")
     if isinstance(group, PlacementGroup):
         capture = bool(options.get("placement_group_capture_child_tasks"))
-        return group, options.get("placement_group_bundle_index", -1), capture
+        index = options.get("placement_group_bundle_index")
+        return group, -1 if index is None else index, capture
     if isinstance(strategy, PlacementGroupSchedulingStrategy):
         if not isinstance(strategy.placement_group, PlacementGroup):
             return None, -1, False

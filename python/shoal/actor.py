@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from shoal import _options, _shoal
-from shoal._internal import cluster
+from shoal._internal import checks, cluster
 from shoal.exceptions import AsyncioActorExit, NameTakenError
 from shoal.remote_function import Code, call_extras, extras, packed, register_shape
 
@@ -290,8 +290,9 @@ def handle_of_this_actor() -> ActorHandle:
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:
     """The actor of that name in this namespace, or in the one given. ValueError if there is none."""
-    if not isinstance(name, str) or not name:
-        raise ValueError("get_actor needs the name of an actor.")
+    checks.text("name", name)
+    if namespace is not None:
+        checks.text("namespace", namespace)
     cluster.ensure_init()
     found, data = _shoal.get_actor(name, namespace or "")
     return _rebuild_handle(found, None, pickle.loads(data))

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 import shoal
@@ -18,6 +19,7 @@ from shoal.util.scheduling_strategies import (
 )
 
 NODE = "00000000000000aa"
+HALF = "\ud800"  # of a character
 
 
 @pytest.mark.parametrize(
@@ -30,17 +32,37 @@ NODE = "00000000000000aa"
         ({"num_cpus": 0.00001}, "at least 0.0001"),
         ({"num_gpus": 1.5}, "whole number"),
         ({"resources": {"CPU": 1}}, "use num_cpus instead"),
-        ({"resources": {"": 1}}, "names as keys"),
+        ({"num_cpus": 10**400}, "num_cpus must be zero or more and 9e\\+14 at most, not 1000"),
+        ({"num_cpus": 10**5000}, "num_cpus must be zero or more and 9e\\+14 at most, not a value of type int"),
+        ({"memory": float("nan")}, "memory must be zero or more"),
+        ({"num_gpus": np.array([1, 2])}, "num_gpus must be a number, not ndarray"),
+        ({"resources": {"a": None}}, 'resources\\["a"\\] must be a number, not NoneType'),
+        ({"resources": {"": 1}}, "a name in resources must be a non-empty str"),
+        ({"resources": {"a": 1e300}}, 'resources\\["a"\\] must be zero or more and 9e\\+14 at most'),
+        ({"resources": {HALF: 1}}, "a name in resources .* lone surrogates, not '.ud800'"),
+        ({"name": HALF}, "name must be a str without null characters and lone surrogates"),
+        ({"name": "a\0b"}, "name must be a str without null characters and lone surrogates"),
+        ({"accelerator_type": HALF}, "accelerator_type must be a str without"),
         ({"resources": ["a"]}, "must be a dict"),
         ({"max_retries": -2}, "-1 means without limit"),
         ({"max_retries": 1.0}, "must be an int"),
         ({"num_returns": "streaming"}, "not supported"),
         ({"num_returns": -1}, "must be 0 or more"),
+        ({"num_returns": 10**400}, "num_returns must be 0 or more and 2147483647 at most, not 1000.*401 characters"),
+        ({"num_returns": np.array([1, 2])}, "num_returns must be an int, not ndarray"),
+        ({"placement_group_bundle_index": -2}, "-1 means any bundle"),
+        ({"placement_group": np.array([1, 2])}, "placement_group must be a PlacementGroup, not array"),
         ({"retry_exceptions": [1]}, "exception classes"),
         ({"scheduling_strategy": "PACK"}, "scheduling_strategy must be"),
+        ({"scheduling_strategy": {"CPU": 1}}, "scheduling_strategy must be"),
+        ({"scheduling_strategy": np.array([1, 2])}, "scheduling_strategy must be .*, not array"),
         ({"runtime_env": {"pip": ["x"]}}, 'only "env_vars" is'),
         ({"runtime_env": {"env_vars": {"A": 1}}}, "dict of str to str"),
+        ({"runtime_env": {"env_vars": np.array([1, 2])}}, "dict of str to str"),
+        ({"runtime_env": {"env_vars": {"A=B": "c"}}}, 'names without "="'),
+        ({"runtime_env": {"env_vars": {"A": HALF}}}, '"env_vars"\\]\\["A"\\] must be a str without'),
         ({"label_selector": {"a": 1}}, "dict of str to str"),
+        ({"label_selector": {"a": "b\0"}}, 'label_selector\\["a"\\] must be a str without'),
         ({"max_restarts": 1}, "is not an option of a task"),
         ({"unknown": 1}, "is not an option of a task"),
     ],
@@ -58,6 +80,10 @@ def test_a_bad_task_option_is_refused_at_the_declaration(options, error):
         ({"max_concurrency": 0}, "must be 1 or more"),
         ({"get_if_exists": True}, "needs a name"),
         ({"name": ""}, "non-empty str"),
+        ({"name": HALF}, "name must be a str without"),
+        ({"namespace": "a\0b"}, "namespace must be a str without"),
+        ({"lifetime": np.array([1, 2])}, "lifetime must be .*, not array"),
+        ({"concurrency_groups": {HALF: 1}}, "a name in concurrency_groups must be a str without"),
         ({"concurrency_groups": {"io": 0}}, "must be 1 or more"),
     ],
 )
@@ -141,7 +167,8 @@ def test_strategies_become_what_the_core_takes():
     assert strategy({"scheduling_strategy": affinity}) == (2, NODE, True, "", -1)
     in_group = PlacementGroupSchedulingStrategy(group, 1)
     assert strategy({"scheduling_strategy": in_group}) == (3, "", False, group.id, 1)
-    assert strategy({"placement_group": group}) == (3, "", False, group.id, -1)
+    for index in ({}, {"placement_group_bundle_index": None}, {"placement_group_bundle_index": -1}):
+        assert strategy({"placement_group": group, **index}) == (3, "", False, group.id, -1)
     with pytest.raises(ValueError, match="-1 to 1 for a group of 2"):
         strategy({"scheduling_strategy": PlacementGroupSchedulingStrategy(group, 2)})
 
@@ -149,10 +176,22 @@ def test_strategies_become_what_the_core_takes():
 def test_strategies_check_what_they_are_given():
     with pytest.raises(ValueError, match="16 hex digits"):
         NodeAffinitySchedulingStrategy("zz")
+    with pytest.raises(TypeError, match="soft must be True or False"):
+        NodeAffinitySchedulingStrategy(NODE, soft=np.array([1, 2]))
     with pytest.raises(ValueError, match="-1 or more"):
         PlacementGroupSchedulingStrategy(None, -2)
+    with pytest.raises(TypeError, match=r"must be a PlacementGroup, not \{\}"):
+        PlacementGroupSchedulingStrategy({}, 0)
+    with pytest.raises(TypeError, match="capture_child_tasks must be True or False"):
+        PlacementGroupSchedulingStrategy(None, -1, np.array([1, 2]))
     with pytest.raises(ValueError, match="at least one"):
         NodeLabelSchedulingStrategy()
+    with pytest.raises(ValueError, match="In, NotIn or str, not one with 'a': 5"):
+        NodeLabelSchedulingStrategy(hard={"a": 5})
+    with pytest.raises(ValueError, match="hard must be a dict of labels and conditions"):
+        NodeLabelSchedulingStrategy(hard=["a"])
+    with pytest.raises(ValueError, match="compared with must be a str without"):
+        In(HALF)
 
 
 def test_label_conditions_become_selectors():
@@ -165,11 +204,48 @@ def test_label_conditions_become_selectors():
 
 
 @pytest.mark.parametrize(
-    "bundles", [[], [{}], [{"CPU": -1}], [{"CPU": float("nan")}], [{"CPU": 0}], "CPU", [{"CPU": "1"}]]
+    "bundles",
+    [
+        [],
+        [{}],
+        [{"CPU": -1}],
+        [{"CPU": float("nan")}],
+        [{"CPU": 0}],
+        "CPU",
+        [{"CPU": "1"}],
+        [{"CPU": 10**400}],
+        [{HALF: 1}],
+        [{"CPU": 1}] * 4097,
+    ],
 )
 def test_bad_bundles_are_refused(bundles):
     with pytest.raises(ValueError, match="bundle"):
         shoal.util.placement_group(bundles)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"strategy": []}, "strategy must be one of PACK"),
+        ({"name": 5}, "name must be a .*str, not 5"),
+        ({"name": HALF}, "name must be a str without"),
+        ({"lifetime": np.array([1, 2])}, "lifetime must be None"),
+        ({"bundle_label_selector": 5}, "bundle_label_selector must be a list"),
+        ({"bundle_label_selector": [{"a": 5}]}, r"bundle_label_selector\[0\] must be a dict of str to str"),
+    ],
+)
+def test_bad_arguments_of_placement_groups_are_refused(arguments, error):
+    with pytest.raises((ValueError, TypeError), match=error):
+        shoal.util.placement_group([{"CPU": 1}], **arguments)
+
+
+def test_names_that_are_looked_up_are_checked():
+    for look_up in (shoal.get_actor, shoal.util.get_placement_group, lambda name: shoal.get_actor("a", name)):
+        for name in ("", HALF, "a\0b", 5):
+            with pytest.raises((ValueError, TypeError), match=r"name(space)? must be a .*str"):
+                look_up(name)
+    with pytest.raises(TypeError, match="takes a PlacementGroup, not int"):
+        shoal.util.placement_group_table(5)
 
 
 def test_init_refuses_what_it_cannot_do():
@@ -190,4 +266,6 @@ def constant(path, name):
 
 
 def test_the_limits_are_those_of_the_core():
+    assert limits.AMOUNT == constant("base/resources.cc", "kMostUnits")
+    assert limits.BUNDLES == constant("scheduler/placement_group_table.h", "kMostBundles")
     assert limits.CODE_BYTES == constant("schema/limits.h", "kMostCodeBytes")

@@ -1,5 +1,7 @@
 """What the core takes at most, where Python can say more about it; a test compares these with the core's numbers."""
 
+AMOUNT = 9e14  # of a resource
+BUNDLES = 4096  # of a placement group
 CODE_BYTES = 8 << 20  # of a function or class
 COUNT = 2**31 - 1  # int32_t
 

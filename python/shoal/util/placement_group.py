@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import contextvars
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shoal import _shoal
-from shoal._internal import cluster
+from shoal._internal import checks, cluster, limits
 from shoal._internal.errors import ErrorKind
 from shoal.exceptions import TaskPlacementGroupRemoved, TaskUnschedulableError
 
@@ -90,16 +89,32 @@ def _wait(group_id: str, timeout: float | None) -> bool:
 def _check_bundles(bundles: Any) -> list[Bundle]:
     if not isinstance(bundles, (list, tuple)) or not bundles:
         raise ValueError("bundles must be a non-empty list of dicts of resource names and amounts.")
+    if len(bundles) > limits.BUNDLES:
+        raise ValueError(f"bundles must be {limits.BUNDLES} at most, not {len(bundles)}.")
     for position, bundle in enumerate(bundles):
         if not isinstance(bundle, Mapping) or not bundle:
-            raise ValueError(f"bundle {position} must be a non-empty dict of names and amounts, not {bundle!r}.")
-        for name, amount in bundle.items():
-            number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
-            if not isinstance(name, str) or not number or not math.isfinite(amount) or amount < 0:
-                raise ValueError(f"bundle {position} must have amounts of zero or more, not {name!r}: {amount!r}.")
+            shown = checks.shown(bundle)
+            raise ValueError(f"bundle {position} must be a non-empty dict of names and amounts, not {shown}.")
+        try:
+            for name, amount in bundle.items():
+                checks.text(f"a name in bundle {position}", name)
+                checks.amount(f"{name} of bundle {position}", amount)
+        except TypeError as error:  # as Ray does
+            raise ValueError(str(error)) from None
         if not any(amount > 0 for amount in bundle.values()):
-            raise ValueError(f"bundle {position} must ask for something, not {bundle!r}.")
+            raise ValueError(f"bundle {position} must ask for something, not {checks.shown(bundle)}.")
     return [dict(bundle) for bundle in bundles]
+
+
+def _check_selectors(selectors: Any, bundles: int) -> list[dict[str, str]]:
+    if selectors is None:
+        return []
+    if not isinstance(selectors, (list, tuple)) or len(selectors) not in (0, bundles):
+        shown = checks.shown(selectors)
+        raise ValueError(f"bundle_label_selector must be a list of one dict per bundle ({bundles}), not {shown}.")
+    for position, selector in enumerate(selectors):
+        checks.texts(f"bundle_label_selector[{position}]", selector)
+    return [dict(selector) for selector in selectors]
 
 
 def placement_group(
@@ -112,19 +127,19 @@ def placement_group(
 ) -> PlacementGroup:
     """Reserves bundles, all or none; returns at once. See `PlacementGroup.ready` and `wait`."""
     checked = _check_bundles(bundles)
-    if strategy not in _STRATEGIES:
-        raise ValueError(f"strategy must be one of {', '.join(_STRATEGIES)}, not {strategy!r}.")
-    if lifetime not in (None, "detached"):
-        raise ValueError(f'lifetime must be None or "detached", not {lifetime!r}.')
-    if bundle_label_selector is not None and len(bundle_label_selector) != len(checked):
-        raise ValueError(f"bundle_label_selector must have one dict per bundle ({len(checked)}).")
+    if not checks.one_of(strategy, *_STRATEGIES):
+        raise ValueError(f"strategy must be one of {', '.join(_STRATEGIES)}, not {checks.shown(strategy)}.")
+    checks.text("name", name, may_be_empty=True)
+    if lifetime is not None and not checks.one_of(lifetime, "detached"):
+        raise ValueError(f'lifetime must be None or "detached", not {checks.shown(lifetime)}.')
+    selectors = _check_selectors(bundle_label_selector, len(checked))
     cluster.ensure_init()
     group_id = _shoal.create_placement_group(
         [{key: float(amount) for key, amount in bundle.items()} for bundle in checked],
         _STRATEGIES[strategy],
         name,
         lifetime == "detached",
-        bundle_label_selector or [],
+        selectors,
     )
     return PlacementGroup(group_id, checked)
 
@@ -141,6 +156,8 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
     """State of one group, or of all by id, with Ray's keys: placement_group_id, name, bundles (by index),
     bundles_to_node_id, strategy, state, stats; also `reason` (why it waits).
     """
+    if placement_group is not None and not isinstance(placement_group, PlacementGroup):
+        raise TypeError(f"placement_group_table takes a PlacementGroup, not {type(placement_group).__name__}.")
     rows = _rows()
     if placement_group is None:
         return {row["placement_group_id"]: _as_ray(row) for row in rows}
@@ -172,8 +189,7 @@ def _as_ray(row: dict[str, Any]) -> dict[str, Any]:
 
 def get_placement_group(placement_group_name: str) -> PlacementGroup:
     """The placement group of that name in this namespace."""
-    if not placement_group_name:
-        raise ValueError("get_placement_group needs a name.")
+    checks.text("placement_group_name", placement_group_name)
     cluster.ensure_init()
     namespace = _shoal.identity()["namespace"]
     deadline = time.monotonic() + 1.0

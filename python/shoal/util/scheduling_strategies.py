@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from shoal.util.placement_group import PlacementGroup
+from shoal._internal import checks
+from shoal.util.placement_group import PlacementGroup
 
 
 class PlacementGroupSchedulingStrategy:
@@ -20,10 +21,11 @@ class PlacementGroupSchedulingStrategy:
         placement_group_bundle_index: int = -1,
         placement_group_capture_child_tasks: bool | None = None,
     ) -> None:
-        if isinstance(placement_group_bundle_index, bool) or not isinstance(placement_group_bundle_index, int):
-            raise TypeError(f"placement_group_bundle_index must be an int, not {placement_group_bundle_index!r}.")
-        if placement_group_bundle_index < -1:
-            raise ValueError(f"placement_group_bundle_index must be -1 or more, not {placement_group_bundle_index}.")
+        if placement_group is not None and not isinstance(placement_group, PlacementGroup):
+            raise TypeError(f"placement_group must be a PlacementGroup, not {checks.shown(placement_group)}.")
+        checks.count("placement_group_bundle_index", placement_group_bundle_index, -1, " (-1 means any bundle)")
+        if placement_group_capture_child_tasks is not None:
+            checks.flag("placement_group_capture_child_tasks", placement_group_capture_child_tasks)
         self.placement_group = placement_group
         self.placement_group_bundle_index = placement_group_bundle_index
         self.placement_group_capture_child_tasks = placement_group_capture_child_tasks
@@ -38,17 +40,18 @@ class NodeAffinitySchedulingStrategy:
         try:
             bytes.fromhex(node_id)
         except ValueError:
-            raise ValueError(f"node_id must be 16 hex digits, not {node_id!r}.") from None
+            raise ValueError(f"node_id must be 16 hex digits, not {checks.shown(node_id)}.") from None
         if len(node_id) != 16:
-            raise ValueError(f"node_id must be 16 hex digits, not {node_id!r}.")
+            raise ValueError(f"node_id must be 16 hex digits, not {checks.shown(node_id)}.")
+        checks.flag("soft", soft)
         self.node_id = node_id
-        self.soft = bool(soft)
+        self.soft = soft
 
 
 class _Operator:
     def __init__(self, *values: str) -> None:
-        if not all(isinstance(value, str) for value in values):
-            raise TypeError(f"labels are compared with str, not {values!r}.")
+        for value in values:
+            checks.text("what a label is compared with", value, may_be_empty=True)
         self.values = values
 
 
@@ -66,10 +69,26 @@ class NotIn(_Operator):
         return f"!in({','.join(self.values)})"
 
 
+def _check_conditions(name: str, conditions: Any) -> None:
+    if conditions is None:
+        return
+    if not isinstance(conditions, Mapping):
+        raise ValueError(f"{name} must be a dict of labels and conditions, not {checks.shown(conditions)}.")
+    for label, condition in conditions.items():
+        if not isinstance(label, str) or not isinstance(condition, (str, _Operator)):
+            shown = f"{checks.shown(label)}: {checks.shown(condition)}"
+            raise ValueError(f"{name} must be a dict of labels and In, NotIn or str, not one with {shown}.")
+        checks.text(f"a label in {name}", label)
+        if isinstance(condition, str):
+            checks.text(f'{name}["{label}"]', condition, may_be_empty=True)
+
+
 class NodeLabelSchedulingStrategy:
     """On nodes whose labels meet all of `hard` (a dict of label to `In`, `NotIn` or str)."""
 
     def __init__(self, hard: dict[str, Any] | None = None, soft: dict[str, Any] | None = None) -> None:
+        for name, conditions in (("hard", hard), ("soft", soft)):
+            _check_conditions(name, conditions)
         if not hard and not soft:
             raise ValueError("NodeLabelSchedulingStrategy needs at least one hard or soft condition.")
         self.hard = hard
