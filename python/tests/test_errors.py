@@ -28,6 +28,16 @@ class RefusesPickling(Exception):
         raise RuntimeError("no")
 
 
+class Hostile(Exception):
+    def __getattribute__(self, name):
+        raise RuntimeError(f"no {name}")
+
+
+class Mute(Hostile):
+    def __str__(self):
+        raise SystemExit(1)
+
+
 def through(error):
     """As a task's error travels."""
     try:
@@ -71,6 +81,14 @@ def test_an_exception_that_cannot_travel_arrives_as_text(error):
     assert type(arrived) is exceptions.TaskError
     assert type(error).__name__ in str(arrived)
     assert "Traceback" in str(arrived)
+
+
+@pytest.mark.parametrize(("cls", "text"), [(Hostile, "Hostile: why"), (Mute, "Mute (its text could not be made)")])
+def test_an_exception_that_refuses_to_be_looked_at_arrives_as_text(cls, text):
+    arrived = through(cls("why"))
+    assert type(arrived) is exceptions.TaskError
+    assert text in str(arrived)
+    assert "raise error" in str(arrived)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=lambda e: type(e).__name__)

@@ -175,6 +175,19 @@ def test_a_task_survives_what_its_code_raises():
     assert shoal.get(add.remote(1)) == 1
 
 
+def test_a_worker_reports_an_exception_that_refuses_to_be_looked_at():
+    class Hostile(Exception):
+        def __getattribute__(self, name):
+            raise RuntimeError(f"no {name}")
+
+    @shoal.remote(retry_exceptions=[ValueError])
+    def work():
+        raise Hostile("why")
+
+    with pytest.raises(exceptions.TaskError, match="Hostile: why"):
+        shoal.get(work.remote())
+
+
 def test_a_result_that_cannot_be_pickled_is_an_error():
     @shoal.remote
     def lock():

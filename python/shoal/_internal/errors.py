@@ -6,6 +6,7 @@ import enum
 import pickle
 import traceback
 import types
+from typing import Any
 
 from shoal import _shoal
 from shoal import exceptions as ex
@@ -107,10 +108,11 @@ def describe(error: BaseException, function_name: str) -> tuple[int, str, bytes]
     for known, kind in _KINDS.items():
         if type(error) is known:
             return kind, _presentable(str(error)), b""
-    if isinstance(error, ex.TaskError):
+    if issubclass(type(error), ex.TaskError):  # isinstance would ask the error for its __class__
         # An error that came through: the task waited for another one that failed. Keep the first cause.
-        cause, text = error.cause, error.cause_text
-        trace = f"{error.traceback_str}\nwhich came through:\n{_format(error)}"
+        through: Any = error
+        cause, text = through.cause, through.cause_text
+        trace = f"{through.traceback_str}\nwhich came through:\n{_format(error)}"
     else:
         cause, text, trace = error, _short(error), _format(error)
     text, trace = _presentable(text), _presentable(trace)
@@ -150,15 +152,19 @@ def _short(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception_only(type(error), error)).strip()
     except BaseException:
-        return f"{type(error).__name__} (its text could not be made)"
+        name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except BaseException:
+        return f"{name} (its text could not be made)"
 
 
 def _format(error: BaseException) -> str:
+    frames = _without_internals(object.__getattribute__(error, "__traceback__"))
     try:
-        frames = error.__traceback__
-        return "".join(traceback.format_exception(type(error), error, _without_internals(frames)))
+        return "".join(traceback.format_exception(type(error), error, frames))
     except BaseException:
-        return _short(error)
+        return "".join(["Traceback (most recent call last):\n", *traceback.format_tb(frames), _short(error)])
 
 
 def _without_internals(frames: types.TracebackType | None) -> types.TracebackType | None:

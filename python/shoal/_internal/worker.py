@@ -64,14 +64,15 @@ class Handler:
 
     def describe(self, error: BaseException, name: str, options: bytes) -> tuple[int, str, bytes, bool, bool]:
         """(ErrorKind, message, detail, final, worker exits) of what a task raised."""
-        if isinstance(error, ConstructorFailed):
+        raised = type(error)  # isinstance would ask the error for its __class__
+        if issubclass(raised, ConstructorFailed):
             return int(errors.ErrorKind.ACTOR_DIED), str(error), b"", True, False
-        if isinstance(error, exceptions.AsyncioActorExit):
+        if issubclass(raised, exceptions.AsyncioActorExit):
             message = "The actor is dead because it called exit_actor()."
             return int(errors.ErrorKind.ACTOR_DIED), message, b"", True, True
         kind, message, detail = errors.describe(error, name)
         classes = self._unpack(options).get("retry_exceptions") if options else None
-        final = classes is not None and not isinstance(error, serialization.loads_code(classes))
+        final = classes is not None and not issubclass(raised, serialization.loads_code(classes))
         return kind, message, detail, final, False
 
     def _unpack(self, options: bytes) -> dict[str, Any]:
