@@ -151,8 +151,16 @@ def test_an_error_without_its_details_keeps_its_text():
 def test_every_kind_has_an_exception():
     for kind in errors.ErrorKind:
         if kind not in (errors.ErrorKind.NONE, errors.ErrorKind.APPLICATION):
-            assert str(errors.from_info(kind, "why", b"")) == "why"
+            assert "why" in str(errors.from_info(kind, "why", b""))
     assert isinstance(errors.from_info(99, "why", b""), exceptions.SystemError)
+
+
+def test_what_the_core_refuses_of_a_task_is_a_task_error():
+    error = errors.from_info(errors.ErrorKind.INVALID_ARGUMENT, "too many", b"")
+    assert isinstance(error, exceptions.TaskError)
+    assert isinstance(error, ValueError)
+    assert isinstance(error.cause, ValueError)
+    assert str(error) == "the task failed: too many"
 
 
 def test_rays_names_are_there():

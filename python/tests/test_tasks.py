@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pickle
 import shutil
 import sys
 import threading
@@ -549,6 +550,17 @@ def test_what_no_message_could_carry_is_refused():
     with pytest.raises(ValueError, match="the placement group's name takes"):
         shoal.util.placement_group([{"CPU": 1}], name=long)
     assert shoal.get(add.remote(1, 2), timeout=30) == 3
+
+
+def test_too_many_references_in_a_result_are_an_error_of_the_task():
+    @shoal.remote
+    def work():
+        ref = shoal.put(0)
+        return [pickle.loads(pickle.dumps(ref)) for _ in range(100_001)]
+
+    with pytest.raises(exceptions.TaskError, match="100001 references, 100000 at most") as raised:
+        shoal.get(work.remote())
+    assert isinstance(raised.value.cause, ValueError)
 
 
 def test_many_results_and_their_error():

@@ -53,7 +53,6 @@ _CLASSES: dict[int, type[Exception]] = {
     ErrorKind.PENDING_CALLS_LIMIT: ex.PendingCallsLimitExceeded,
     ErrorKind.NAME_TAKEN: ex.NameTakenError,
     ErrorKind.NOT_FOUND: ValueError,
-    ErrorKind.INVALID_ARGUMENT: ValueError,
     ErrorKind.SYSTEM: ex.SystemError,
 }
 # What a worker puts in the place of a result when one of these was raised there.
@@ -79,6 +78,8 @@ def from_info(kind: int, message: str, detail: bytes) -> BaseException:
             message = f"{message}\n(the exception itself could not be loaded here: {failure!r})"
         name, _, text = message.partition(": ")
         return ex.TaskError(name.removesuffix("() failed"), "", None, text or message)
+    if kind == ErrorKind.INVALID_ARGUMENT:  # what the core refuses of a task that has been sent, such as its results
+        return ex.TaskError("", "", ValueError(message), message).as_instanceof_cause()
     return _CLASSES.get(kind, ex.SystemError)(message)
 
 
