@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import pathlib
+import pickle
 import time
 
 import numpy as np
@@ -90,6 +91,25 @@ def test_futures():
     assert not not_done
     assert sorted(future.result() for future in done) == [i * i for i in range(50)]
     assert isinstance(fail.remote().future().exception(timeout=30), KeyError)
+
+
+class Leaving:
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        return _leave, (self.error,)
+
+
+def _leave(error):
+    raise error
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=lambda e: type(e).__name__)
+def test_a_value_cannot_end_the_thread_that_loads_it(error):
+    future = shoal.put(Leaving(error)).future()
+    with pytest.raises(pickle.UnpicklingError, match=f"its code raised {type(error).__name__}"):
+        future.result(20)
 
 
 def test_asyncio_wait_takes_futures():

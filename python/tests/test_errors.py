@@ -28,6 +28,15 @@ class RefusesPickling(Exception):
         raise RuntimeError("no")
 
 
+class Leaving(Exception):
+    leaves = False
+
+    def __init__(self, text):
+        super().__init__(text)
+        if self.leaves:
+            raise SystemExit(1)
+
+
 class Hostile(Exception):
     def __getattribute__(self, name):
         raise RuntimeError(f"no {name}")
@@ -127,6 +136,15 @@ def test_details_that_do_not_load_leave_the_message():
     error = errors.from_info(errors.ErrorKind.APPLICATION, "work() failed: Odd: text", b"garbage")
     assert type(error) is exceptions.TaskError
     assert "Odd: text" in str(error)
+
+
+def test_an_error_cannot_end_the_program_that_loads_it(monkeypatch):
+    described = errors.describe(Leaving("why"), "work")
+    monkeypatch.setattr(Leaving, "leaves", True)
+    error = errors.from_info(*described)
+    assert type(error) is exceptions.TaskError
+    assert "Leaving: why" in str(error)
+    assert "could not be loaded here: UnpicklingError" in str(error)
 
 
 def test_an_error_of_any_size_and_alphabet_arrives():

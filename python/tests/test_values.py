@@ -177,6 +177,31 @@ def test_what_cannot_be_pickled_says_so():
         serialization.dumps_code(lambda: generator)
 
 
+def leave(error, *_):
+    raise error
+
+
+class Leaving:
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return leave, self.parts
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("more", [(), (np.zeros(1000),)], ids=["plain", "with buffers"])
+def test_a_value_cannot_end_the_program_that_loads_it(error, more):
+    with pytest.raises(pickle.UnpicklingError, match=f"its code raised {type(error).__name__}") as raised:
+        round_trip(Leaving(error, *more))
+    assert type(raised.value.__cause__) is type(error)
+
+
+def test_ctrl_c_ends_the_loading_of_a_value():
+    with pytest.raises(KeyboardInterrupt):
+        round_trip(Leaving(KeyboardInterrupt()))
+
+
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_cut_value_raises_and_never_crashes(cut):
     whole = _shoal._encode([np.arange(10), "x"])

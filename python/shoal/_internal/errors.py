@@ -10,7 +10,7 @@ from typing import Any
 
 from shoal import _shoal
 from shoal import exceptions as ex
-from shoal._internal import limits
+from shoal._internal import checks, limits, serialization
 
 
 class ErrorKind(enum.IntEnum):
@@ -71,11 +71,11 @@ def from_info(kind: int, message: str, detail: bytes) -> BaseException:
     """The exception that stands for an error value."""
     if kind == ErrorKind.APPLICATION:
         try:
-            error = pickle.loads(detail) if detail else None
+            error = serialization.loads(detail) if detail else None
             if isinstance(error, ex.TaskError):
                 return error.as_instanceof_cause()
         except Exception as failure:  # a class that this process lacks, a constructor that refuses its own args
-            message = f"{message}\n(the exception itself could not be loaded here: {failure!r})"
+            message = f"{message}\n(the exception itself could not be loaded here: {checks.shown(failure)})"
         name, _, text = message.partition(": ")
         return ex.TaskError(name.removesuffix("() failed"), "", None, text or message)
     if kind == ErrorKind.INVALID_ARGUMENT:  # what the core refuses of a task that has been sent, such as its results

@@ -6,13 +6,15 @@ import collections
 import copyreg
 import io
 import pickle
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import cloudpickle
 
 from shoal import _shoal
+from shoal._internal.checks import shown
 from shoal.exceptions import TaskCancelledError
 
 
@@ -71,6 +73,19 @@ def loads_code(data: bytes) -> Any:
     return pickle.loads(data)
 
 
+def loads(data: bytes | memoryview, buffers: Iterable[Any] | None = None) -> Any:
+    """A value again. What would end this program had its own code raised it becomes an error like any other."""
+    try:
+        return pickle.loads(data) if buffers is None else pickle.loads(data, buffers=buffers)
+    except Exception:
+        raise
+    except BaseException as error:
+        # In the main thread it cannot be told from Ctrl-C, which goes nowhere else.
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise
+        raise pickle.UnpicklingError(f"The value cannot be loaded here: its code raised {shown(error)}.") from error
+
+
 _shoal.set_hook("cloud_dumps", dumps)
 _shoal.set_hook("plain_dumps", pickle.dumps)
-_shoal.set_hook("loads", pickle.loads)
+_shoal.set_hook("loads", loads)
