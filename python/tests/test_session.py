@@ -215,6 +215,22 @@ def test_nothing_is_left_when_the_driver_is_killed(tmp_path):
     eventually(lambda: not [pid for pid in children if pathlib.Path(f"/proc/{pid}").exists()], 30)
 
 
+def test_a_program_that_closes_every_descriptor_ends_quietly(run_script):
+    done = run_script(
+        """
+        import os, shoal
+        from support import children_of
+        shoal.init(num_cpus=1)
+        print("pids", *children_of(os.getpid()))
+        os.closerange(3, 4096)
+        """,
+        env=_with_tests_path(),
+    )
+    assert not done.stderr
+    pids = re.search(r"pids (.*)", done.stdout).group(1).split()
+    assert not [pid for pid in pids if pathlib.Path(f"/proc/{pid}").exists()]
+
+
 def test_a_forked_child_does_not_disturb_its_parent(run_script):
     run_script(
         """

@@ -185,7 +185,10 @@ def shutdown() -> None:
     with _lock:
         runtime, _runtime = _runtime, None
         if _shoal.connected():
-            _shoal.disconnect()
+            if runtime is not None and runtime.is_cut_off():
+                _shoal.forget_connection()  # its threads would be waited for in vain
+            else:
+                _shoal.disconnect()
             if "shoal._internal.asynchronous" in sys.modules:
                 _asynchronous().fail_pending()
         if runtime is not None:

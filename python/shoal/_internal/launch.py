@@ -111,11 +111,17 @@ class LocalRuntime:
         """Where drivers connect."""
         return str(self.info["raylet_socket"])
 
+    def is_cut_off(self) -> bool:
+        """True if the program has closed descriptors that are not its own, surely those of the connection too."""
+        try:
+            os.fstat(self._life)
+        except OSError:
+            return True
+        return False
+
     def stop(self) -> None:
         """Ends everything that was started and waits for the end."""
-        if self._life >= 0:
-            os.close(self._life)
-            self._life = -1
+        self.abandon()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:  # stopped, or stuck in the kernel: what it started ends with it
@@ -128,9 +134,10 @@ class LocalRuntime:
 
     def abandon(self) -> None:
         """In a forked child: the runtime belongs to the parent and must not outlive it because of this process."""
-        with contextlib.suppress(OSError):
-            os.close(self._life)
-        self._life = -1
+        if self._life >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._life)
+            self._life = -1
 
 
 def _environment() -> dict[str, str]:
