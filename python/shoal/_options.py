@@ -6,10 +6,11 @@ says what to write instead.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shoal._internal import checks
+from shoal._internal import checks, limits
 from shoal.util.placement_group import PlacementGroup
 from shoal.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
@@ -40,28 +41,6 @@ def _count(minimum: int, meaning: str = "") -> Callable[[str, Any], None]:
 
 
 _limit = _count(-1, " (-1 means without limit)")
-
-
-def check_amount(name: str, value: Any) -> None:
-    """An amount of a resource that a runtime is to have."""
-    _quantity(name, value)
-
-
-def check_resources(name: str, value: Any) -> None:
-    """Custom resources, by name."""
-    _resources(name, value)
-
-
-def check_labels(name: str, labels: Any) -> None:
-    """Raises unless `labels` is None or a dict of texts that fit on a command line."""
-    if labels is None:
-        return
-    if not isinstance(labels, Mapping):
-        raise TypeError(f"{name} must be a dict of names and texts, not {type(labels).__name__}.")
-    for key, value in labels.items():
-        for text in (key, value):
-            if not isinstance(text, str) or not text or any(character in text for character in ",="):
-                raise ValueError(f'{name} must be non-empty texts without "," and "=", not {key!r}: {value!r}.')
 
 
 def _gpu_quantity(name: str, value: Any) -> None:
@@ -123,7 +102,7 @@ _OWN_VARIABLES = frozenset(
 )
 
 
-def check_runtime_env(name: str, value: Any) -> None:
+def _runtime_env(name: str, value: Any) -> None:
     """`runtime_env` holds environment variables and nothing else."""
     if value is None:
         return
@@ -159,6 +138,49 @@ def _placement_group(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a PlacementGroup, not {checks.shown(value)}.")
 
 
+@_optional
+def _labels(name: str, value: Any) -> None:
+    checks.texts(name, value)
+    for key, label in value.items():
+        if not label or any(character in key + label for character in ",="):
+            shown = f"{checks.shown(key)}: {checks.shown(label)}"
+            raise ValueError(f'{name} must be non-empty texts without "," and "=", not {shown}.')
+
+
+@_optional
+def _node_cpus(name: str, value: Any) -> None:
+    checks.amount(name, value, limits.NODE_UNITS)
+
+
+def _node_gpus(name: str, value: Any) -> None:
+    _node_cpus(name, value)
+    _gpu_quantity(name, value)
+
+
+@_optional
+def _store_bytes(name: str, value: Any) -> None:
+    checks.amount(name, value, limits.MOST_STORE_BYTES)
+    if value < limits.LEAST_STORE_BYTES:
+        raise ValueError(f"{name} must be at least {limits.LEAST_STORE_BYTES} bytes, not {checks.shown(value)}.")
+
+
+def _logging_level(name: str, value: Any) -> None:
+    known = isinstance(logging.getLevelName(value.upper()), int) if isinstance(value, str) else isinstance(value, int)
+    if not known:
+        kind = ValueError if isinstance(value, str) else TypeError
+        raise kind(f'{name} must be an int or a name such as "INFO", not {checks.shown(value)}.')
+
+
+_INIT: dict[str, Callable[[str, Any], None]] = {
+    "num_cpus": _node_cpus,
+    "num_gpus": _node_gpus,
+    "resources": _resources,
+    "labels": _labels,
+    "object_store_memory": _store_bytes,
+    "logging_level": _logging_level,
+    "namespace": _string,
+    "runtime_env": _runtime_env,
+}
 _COMMON: dict[str, Callable[[str, Any], None]] = {
     "num_cpus": _quantity,
     "num_gpus": _gpu_quantity,
@@ -168,7 +190,7 @@ _COMMON: dict[str, Callable[[str, Any], None]] = {
     "name": _string,
     "scheduling_strategy": _strategy,
     "label_selector": _optional(checks.texts),
-    "runtime_env": check_runtime_env,
+    "runtime_env": _runtime_env,
     "placement_group": _placement_group,
     "placement_group_bundle_index": _count(-1, " (-1 means any bundle)"),
     "placement_group_capture_child_tasks": _flag,
@@ -241,6 +263,12 @@ def actor_options(options: Mapping[str, Any], *, declaration: bool = True) -> Op
 def method_options(options: Mapping[str, Any]) -> Options:
     """Checks the options of an actor's method."""
     return _check("a method", _METHOD, options)
+
+
+def check_init(options: Mapping[str, Any]) -> None:
+    """Checks the arguments of init() that need it."""
+    for name, check in _INIT.items():
+        check(name, options[name])
 
 
 def resource_amounts(options: Mapping[str, Any], default_cpus: float) -> dict[str, float]:

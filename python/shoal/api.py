@@ -56,27 +56,24 @@ def init(
         raise ValueError("local_mode is not supported: call the plain function instead to debug it.")
     if include_dashboard:
         raise ValueError("include_dashboard=True is not supported: there is no dashboard; see `shoal status`.")
-    for name, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus), ("object_store_memory", object_store_memory)):
-        _options.check_amount(name, amount)
-    _options.check_resources("resources", resources)
-    _options.check_labels("labels", labels)
+    options = {
+        "address": address,
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "resources": resources,
+        "labels": labels,
+        "object_store_memory": object_store_memory,
+        "ignore_reinit_error": ignore_reinit_error,
+        "logging_level": logging_level,
+        "log_to_driver": log_to_driver,
+        "namespace": namespace,
+        "runtime_env": runtime_env,
+    }
+    _options.check_init(options)
     if configure_logging:
         level = logging_level.upper() if isinstance(logging_level, str) else logging_level
         logging.getLogger("shoal").setLevel(level)
-    return cluster.init(
-        {
-            "address": address,
-            "num_cpus": num_cpus,
-            "num_gpus": num_gpus,
-            "resources": resources,
-            "labels": labels,
-            "object_store_memory": object_store_memory,
-            "ignore_reinit_error": ignore_reinit_error,
-            "log_to_driver": log_to_driver,
-            "namespace": namespace,
-            "runtime_env": runtime_env,
-        }
-    )
+    return cluster.init(options)
 
 
 def shutdown(_exiting_interpreter: bool = False) -> None:

@@ -248,6 +248,36 @@ def test_names_that_are_looked_up_are_checked():
         shoal.util.placement_group_table(5)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"num_cpus": 10**400}, "num_cpus must be zero or more and 1e\\+06 at most"),
+        ({"num_gpus": 1.5}, "num_gpus above 1 must be a whole number"),
+        ({"resources": {"a\0b": 1}}, "a name in resources must be a str without"),
+        (
+            {"resources": {f"r{i}": 1 for i in range(20_000)}},
+            "resources takes 288890 bytes when written out, 131071 at most",
+        ),
+        ({"labels": {"a": HALF}}, 'labels\\["a"\\] must be a str without'),
+        ({"labels": {"a\0b": "c"}}, "a name in labels must be a str without"),
+        ({"labels": {"a": "b=c"}}, "labels must be non-empty texts"),
+        ({"labels": {"a": "b" * 200_000}}, "labels takes 200002 bytes"),
+        ({"object_store_memory": 10**6}, "object_store_memory must be at least 1048576 bytes, not 1000000"),
+        ({"object_store_memory": 2**62}, "object_store_memory must be zero or more and 7.0.*13 at most, not 46"),
+        ({"logging_level": "loud"}, "logging_level must be an int or a name"),
+        ({"logging_level": None}, "logging_level must be an int or a name"),
+        ({"namespace": 5}, "namespace must be a non-empty str, not 5"),
+        ({"namespace": ""}, "namespace must be a non-empty str"),
+        ({"namespace": HALF}, "namespace must be a str without"),
+        ({"runtime_env": {"env_vars": {HALF: "a"}}}, '"env_vars"\\] must be a str without'),
+    ],
+)
+def test_a_bad_argument_of_init_is_refused(arguments, error):
+    with pytest.raises((ValueError, TypeError), match=error):
+        shoal.init(address="local", **arguments)
+    assert not shoal.is_initialized()
+
+
 def test_init_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="local_mode is not supported"):
         shoal.init(local_mode=True)
@@ -267,5 +297,6 @@ def constant(path, name):
 
 def test_the_limits_are_those_of_the_core():
     assert limits.AMOUNT == constant("base/resources.cc", "kMostUnits")
+    assert limits.NODE_UNITS == constant("runtime/bin/node_options.cc", "kMostUnits")
     assert limits.BUNDLES == constant("scheduler/placement_group_table.h", "kMostBundles")
     assert limits.CODE_BYTES == constant("schema/limits.h", "kMostCodeBytes")

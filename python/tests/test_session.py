@@ -137,6 +137,40 @@ def test_addresses_that_lead_nowhere(run_script):
     )
 
 
+def test_odd_surroundings_of_a_program(run_script, tmp_path):
+    run_script(
+        """
+        import os, pathlib, sys, shoal
+
+        def here():
+            return os.getcwd(), sys.path
+
+        odd = os.fsdecode(b"/tmp/\\xff")
+        sys.path += [5, None, b"/bytes", pathlib.Path("/path"), odd, "relative"]
+        sys.argv = [5, odd]
+        shoal.init(num_cpus=1)
+        directory, paths = shoal.get(shoal.remote(here).remote())
+        assert directory == os.getcwd()
+        assert odd in paths and os.path.abspath("relative") in paths
+        assert all(isinstance(path, str) for path in paths)
+        shoal.shutdown()
+
+        latin = os.path.join(os.environ["DIRECTORY"], os.fsdecode(b"\\xff"))
+        os.mkdir(latin)
+        os.chdir(latin)
+        shoal.init(num_cpus=1)
+        assert shoal.get(shoal.remote(here).remote())[0] == latin
+        shoal.shutdown()
+
+        os.rmdir(latin)
+        del sys.argv
+        shoal.init(num_cpus=1)
+        assert shoal.get(shoal.remote(lambda: 1).remote()) == 1
+        """,
+        env={"DIRECTORY": str(tmp_path)},
+    )
+
+
 def test_a_runtime_that_cannot_start_says_why(run_script):
     run_script(
         """
@@ -149,12 +183,10 @@ def test_a_runtime_that_cannot_start_says_why(run_script):
     run_script(
         """
         import pytest, shoal
-        with pytest.raises(RuntimeError, match="did not start: .*memory"):
-            shoal.init(num_cpus=1, object_store_memory=1000)
-        with pytest.raises(ValueError, match="labels must be"):
-            shoal.init(num_cpus=1, labels={"a": "x,y"})
+        with pytest.raises(RuntimeError, match="did not start: cannot make the directory /proc/nowhere"):
+            shoal.init(num_cpus=1)
         """,
-        env={"SHOAL_ADDRESS": ""},
+        env={"XDG_RUNTIME_DIR": "/proc/nowhere"},
     )
     run_script(
         """

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from shoal import _options, _shoal
-from shoal._internal import logs
+from shoal import _shoal
+from shoal._internal import errors, logs
 
 if TYPE_CHECKING:
     from shoal._internal import launch
@@ -103,7 +103,7 @@ def init(options: dict[str, Any]) -> Context:
                 worker="",
                 job="",
                 namespace=options.get("namespace") or "",
-                entrypoint=" ".join(sys.argv),
+                entrypoint=errors.presentable(" ".join(map(str, getattr(sys, "argv", None) or ()))),
                 env_vars=_env,
             )
         except BaseException:
@@ -156,12 +156,23 @@ _START_OPTIONS = ("num_cpus", "num_gpus", "resources", "labels", "object_store_m
 
 def _set_job_env(runtime_env: dict[str, Any] | None) -> None:
     global _env, _runtime_env
-    _options.check_runtime_env("runtime_env", runtime_env)
     _runtime_env = dict(runtime_env or {})
-    paths = [os.path.abspath(path) for path in sys.path]
-    _env = {SYS_PATH: json.dumps(paths), CWD: os.getcwd(), VERSIONS: versions()}
+    here = _directory()
+    # What is not a str is nothing to Python's import either.
+    paths = [path for path in sys.path if isinstance(path, str) and (here or os.path.isabs(path))]
+    paths = [os.path.normpath(os.path.join(here, path)) for path in paths]
+    # As JSON, because names of directories need not be UTF-8.
+    _env = {SYS_PATH: json.dumps(paths), CWD: json.dumps(here), VERSIONS: versions()}
     _env[PREIMPORT] = ",".join(name for name in PREIMPORTED if name in sys.modules)
     _env.update(_runtime_env.get("env_vars") or {})
+
+
+def _directory() -> str:
+    """The current one, or "" if it has been deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def versions() -> str:

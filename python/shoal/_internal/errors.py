@@ -108,7 +108,7 @@ def describe(error: BaseException, function_name: str) -> tuple[int, str, bytes]
     """(kind, message, detail) of an exception that a task raised. Never raises itself."""
     for known, kind in _KINDS.items():
         if type(error) is known:
-            return kind, _presentable(str(error)), b""
+            return kind, presentable(str(error)), b""
     if issubclass(type(error), ex.TaskError):  # isinstance would ask the error for its __class__
         # An error that came through: the task waited for another one that failed. Keep the first cause.
         through: Any = error
@@ -116,7 +116,7 @@ def describe(error: BaseException, function_name: str) -> tuple[int, str, bytes]
         trace = f"{through.traceback_str}\nwhich came through:\n{_format(error)}"
     else:
         cause, text, trace = error, _short(error), _format(error)
-    text, trace = _presentable(text), _presentable(trace)
+    text, trace = presentable(text), presentable(trace)
     message = f"{function_name}() failed: {text}"
     detail = _pickle_error(function_name, trace, cause, text)
     return ErrorKind.APPLICATION, message, detail
@@ -140,7 +140,7 @@ def _pickle_error(function_name: str, trace: str, cause: BaseException | None, t
     return pickle.dumps(ex.TaskError(function_name, trace, None, text), protocol=5)
 
 
-def _presentable(text: str) -> str:
+def presentable(text: str) -> str:
     """Without what UTF-8 cannot carry, and without its middle if it is long."""
     text = text.encode("utf-8", "backslashreplace").decode()
     if len(text) <= limits.ERROR_TEXT:

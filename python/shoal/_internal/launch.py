@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ from typing import IO, Any
 from shoal import _shoal
 
 _READY_TIMEOUT = 60.0
+_MOST_ARGUMENT = (128 << 10) - 1  # bytes that Linux passes to a program in one argument
 
 
 def find_binary() -> str:
@@ -171,9 +173,15 @@ def _arguments(options: Mapping[str, Any]) -> list[str]:
             text = str(int(value)) if float(value) == int(value) else repr(float(value))
             arguments += [f"--{option.replace('_', '-')}", text]
     if options.get("resources"):
-        arguments += ["--resources", json.dumps(dict(options["resources"]))]
+        resources = {name: float(amount) for name, amount in options["resources"].items()}
+        arguments += ["--resources", json.dumps(resources)]
     if options.get("labels"):
         arguments += ["--labels", ",".join(f"{key}={value}" for key, value in options["labels"].items())]
+    for option, text in itertools.pairwise(arguments):
+        size = len(os.fsencode(text))
+        if size > _MOST_ARGUMENT:
+            name = option.removeprefix("--")
+            raise ValueError(f"{name} takes {size} bytes when written out, {_MOST_ARGUMENT} at most.")
     return arguments
 
 

@@ -218,7 +218,7 @@ def _use_paths(env: dict[str, str]) -> None:
     extra = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
     ours = [path for path in sys.path if path not in driver]
     sys.path[:] = [*(path for path in extra if path not in driver), *driver, *ours]
-    directory = env.get(cluster.CWD)
+    directory = json.loads(env.get(cluster.CWD) or '""')
     if directory and os.path.isdir(directory):
         os.chdir(directory)
 
