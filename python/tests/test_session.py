@@ -198,7 +198,9 @@ def test_a_runtime_that_cannot_start_says_why(run_script):
     )
 
 
-@pytest.mark.skipif(os.environ.get("SHOAL_SANITIZE") == "thread", reason="ThreadSanitizer holds signals back from a thread that waits")
+@pytest.mark.skipif(
+    os.environ.get("SHOAL_SANITIZE") == "thread", reason="ThreadSanitizer holds signals back from a thread that waits"
+)
 def test_ctrl_c_interrupts_get_and_leaves_nothing(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
