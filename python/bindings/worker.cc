@@ -17,6 +17,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "python/bindings/args.h"
+#include "python/bindings/call_threads.h"
 
 namespace shoal::python {
 namespace {
@@ -26,8 +27,9 @@ struct Interrupts {
   std::mutex mutex;
   std::condition_variable arrived;
   absl::flat_hash_set<TaskId> cancelled;
-  std::deque<TaskId> for_python;  // of tasks that do not run in the main thread
+  std::deque<TaskId> elsewhere;  // of tasks that do not run in the main thread
   TaskId in_main_thread;
+  absl::flat_hash_map<TaskId, unsigned long> in_threads;  // Python's identifier of the thread
 };
 Interrupts& interrupts() {
   static auto* instance = new Interrupts();
@@ -54,20 +56,31 @@ class Running {
  public:
   explicit Running(const TaskSpec& spec) : saved_(running_task), main_(IsMainThread()) {
     running_task = {spec.id, spec.attempt, spec.actor, &spec, false};
-    if (main_) SetMain(spec.id);
+    std::lock_guard<std::mutex> lock(interrupts().mutex);
+    if (main_) {
+      interrupts().in_main_thread = spec.id;
+    } else {
+      interrupts().in_threads[spec.id] = PyThread_get_thread_ident();
+    }
   }
   ~Running() {
-    if (main_) SetMain(saved_.id);
+    {
+      std::lock_guard<std::mutex> lock(interrupts().mutex);
+      if (main_) {
+        interrupts().in_main_thread = saved_.id;
+      } else {
+        interrupts().in_threads.erase(running_task.id);
+        // A cancellation that came too late must not hit the next call.
+        const bool hit = running_task.cancelled || interrupts().cancelled.contains(running_task.id);
+        if (hit) PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), nullptr);
+      }
+    }
     running_task = saved_;
   }
   Running(const Running&) = delete;
   Running& operator=(const Running&) = delete;
 
  private:
-  static void SetMain(TaskId id) {
-    std::lock_guard<std::mutex> lock(interrupts().mutex);
-    interrupts().in_main_thread = id;
-  }
   RunningTask saved_;
   bool main_;
 };
@@ -218,6 +231,7 @@ PyObject* NewTask(io::AssignedTask&& assigned) {
 }
 
 PyObject* handler_object = nullptr;  // what run_worker was given
+int call_threads = 1;  // of the actor in this process
 ResourceSet* actor_resources = nullptr;  // of the actor in this process, if it is one
 
 PyObject* ToDict(const StringMap& map) {
@@ -237,6 +251,8 @@ class Loop {
 
   // The handler fetches its tasks by itself from now on.
   bool handed_over() const { return handed_over_; }
+  // Not null: the actor's calls run in these.
+  CallThreads* threads() const { return threads_.get(); }
 
   // False with a Python error set if the handler itself failed.
   bool Run(io::AssignedTask* assigned) {
@@ -280,8 +296,7 @@ class Loop {
     return functions_.emplace(spec.function, std::move(function)).first->second.get();
   }
 
-  // The handler answers with the instance if its calls may run right here, with None if it wants them dispatched, with
-  // NotImplemented if it fetches them.
+  // The handler answers with the instance, with None if there is none, with NotImplemented if it fetches the calls by itself.
   bool Create(io::AssignedTask* assigned) {
     if (const ActorSpec* actor = assigned->task.actor.get()) actor_resources = new ResourceSet(actor->shape.resources);
     Ref task(NewTask(std::move(*assigned)));
@@ -289,15 +304,22 @@ class Loop {
     Ref instance(PyObject_CallMethod(handler_, "create", "O", task.get()));
     if (!instance) return false;
     handed_over_ = instance.get() == Py_NotImplemented;
-    if (!handed_over_ && instance.get() != Py_None) instance_ = std::move(instance);
+    if (handed_over_ || instance.get() == Py_None) return true;
+    instance_ = std::move(instance);
+    if (call_threads > 1) {
+      auto start = [this] { return static_cast<bool>(Ref(PyObject_CallMethod(handler_, "start_thread", nullptr))); };
+      auto run = [this](io::AssignedTask* call) { return PyErr_CheckSignals() == 0 && Run(call); };
+      threads_ = std::make_unique<CallThreads>(session.core, call_threads, CallThreads::Hooks{std::move(run), std::move(start)});
+    }
     return true;
   }
 
   bool RunCall(io::AssignedTask* assigned) {
     const TaskSpec& spec = assigned->task.spec;
     if (!instance_) {
-      Ref task(NewTask(std::move(*assigned)));
-      return task && Ref(PyObject_CallMethod(handler_, "dispatch", "O", task.get()));
+      const Ref raises(PyObject_CallMethod(handler_, "no_actor", nullptr));
+      FinishWithError(handler_, spec, false);
+      return true;
     }
     Ref method(Method(spec));
     if (method) {
@@ -329,7 +351,9 @@ class Loop {
   absl::flat_hash_map<std::string, Ref> names_;
   Ref instance_;
   bool handed_over_ = false;
+  std::unique_ptr<CallThreads> threads_;
 };
+Loop* loop = nullptr;  // of this process; never destroyed, since threads that outlive it may need its functions
 
 // Tells the handler of an assignment that it does not know yet. False with a Python error set if it failed.
 bool TellAssignment(io::CoreProcess* core) {
@@ -341,14 +365,20 @@ bool TellAssignment(io::CoreProcess* core) {
   return env_vars && Ref(PyObject_CallMethod(handler_object, "assigned", "O", env_vars.get()));
 }
 
+// serve_calls(): what each thread of an actor does until the process is to exit
+PyObject* ServeCalls(PyObject*, PyObject*) {
+  if (!loop->threads()->Serve()) return nullptr;
+  Py_RETURN_NONE;
+}
+
 PyObject* RunWorker(PyObject*, PyObject* handler) {
   if (CoreOrRaise() == nullptr) return nullptr;
   std::shared_ptr<io::CoreProcess> core = session.core;
   Py_INCREF(handler);
   Py_XSETREF(handler_object, handler);
-  // Never destroyed: its functions may be needed by threads that outlive the loop.
-  auto* loop = new Loop(handler);
+  loop = new Loop(handler);
   while (!loop->handed_over()) {
+    if (loop->threads() != nullptr) return ServeCalls(nullptr, nullptr);
     if (session.core != core) Py_RETURN_NONE;  // a child that the task forked has returned from it
     io::AssignedTask assigned;
     bool more = false;
@@ -548,11 +578,11 @@ PyObject* SetTaskVariable(PyObject*, PyObject* variable) {
   Py_RETURN_NONE;
 }
 
-// set_concurrency(max_concurrency, {group: size})
+// set_concurrency(max_concurrency, {group: size}, threads): what the machine hands out at a time, and the threads that take it
 PyObject* SetConcurrency(PyObject*, PyObject* args) {
   int max_concurrency = 1;
   PyObject* dict = nullptr;
-  if (!PyArg_ParseTuple(args, "iO!", &max_concurrency, &PyDict_Type, &dict)) return nullptr;
+  if (!PyArg_ParseTuple(args, "iO!i", &max_concurrency, &PyDict_Type, &dict, &call_threads)) return nullptr;
   io::CoreProcess* core = CoreOrRaise();
   if (core == nullptr) return nullptr;
   std::vector<std::pair<std::string, int32_t>> groups;
@@ -568,17 +598,26 @@ PyObject* SetConcurrency(PyObject*, PyObject* args) {
   Py_RETURN_NONE;
 }
 
-// next_interrupt() -> hex id of a cancelled task that does not run in the main thread; blocks
+// next_interrupt() -> hex id of a cancelled task that runs in no thread of its own; blocks. Raises in the threads of the others.
 PyObject* NextInterrupt(PyObject*, PyObject*) {
-  TaskId id;
-  {
-    WithoutGil unlocked;
+  while (true) {
+    TaskId id;
+    {
+      WithoutGil unlocked;
+      std::unique_lock<std::mutex> lock(interrupts().mutex);
+      interrupts().arrived.wait(lock, [] { return !interrupts().elsewhere.empty(); });
+      id = interrupts().elsewhere.front();
+      interrupts().elsewhere.pop_front();
+    }
     std::unique_lock<std::mutex> lock(interrupts().mutex);
-    interrupts().arrived.wait(lock, [] { return !interrupts().for_python.empty(); });
-    id = interrupts().for_python.front();
-    interrupts().for_python.pop_front();
+    const auto found = interrupts().in_threads.find(id);
+    if (found == interrupts().in_threads.end()) {
+      lock.unlock();
+      return PyUnicode_FromString(id.Hex().c_str());
+    }
+    // Its thread, which needs the GIL to leave the call, is still in it.
+    PyThreadState_SetAsyncExc(found->second, cancelled_class);
   }
-  return PyUnicode_FromString(id.Hex().c_str());
 }
 
 // set_cancel_signal(number, exception class): the signal whose Python handler calls cancel_requested()
@@ -660,7 +699,7 @@ void InstallInterrupts() {
       if (interrupts().in_main_thread == id) {
         pthread_kill(main_thread, cancel_signal);
       } else {
-        interrupts().for_python.push_back(id);
+        interrupts().elsewhere.push_back(id);
         interrupts().arrived.notify_one();
       }
     }
@@ -674,8 +713,9 @@ PyMethodDef worker_methods[] = {
     {"watch_fd", WatchFd, METH_O, "watch_fd(fd): next_tasks returns while it is readable."},
     {"running_task", GetRunningTask, METH_NOARGS, "What runs in this thread, as a dict."},
     {"set_task_variable", SetTaskVariable, METH_O, "The context variable that holds the running Task in asyncio actors."},
-    {"set_concurrency", SetConcurrency, METH_VARARGS, "set_concurrency(max_concurrency, groups)"},
-    {"next_interrupt", NextInterrupt, METH_NOARGS, "Blocks until a task outside of the main thread is cancelled."},
+    {"set_concurrency", SetConcurrency, METH_VARARGS, "set_concurrency(max_concurrency, groups, threads)"},
+    {"serve_calls", ServeCalls, METH_NOARGS, "What each thread of an actor does until the process is to exit."},
+    {"next_interrupt", NextInterrupt, METH_NOARGS, "Blocks until a task that runs in no thread of its own is cancelled."},
     {"set_cancel_signal", SetCancelSignal, METH_VARARGS, "set_cancel_signal(number, exception_class)"},
     {"is_cancelled", IsCancelled, METH_NOARGS, "True if the running task has been cancelled."},
     {"assigned_resources", AssignedResources, METH_NOARGS, "What the running task or the actor holds, as a dict."},

@@ -185,6 +185,7 @@ void CoreProcess::Impl::Carry(Lock& lock) {
       assigned_.push_back(std::move(assigned));
       ++running_tasks_;
     }
+    if (!now_due.execute.empty() && task_waiters_ == 0 && on_unclaimed_) on_unclaimed_();
     for (const TaskId& task : now_due.interrupt) {
       if (on_interrupt_) callbacks_.push_back([call = on_interrupt_, task] { call(task); });
     }
@@ -476,9 +477,28 @@ void CoreProcess::Impl::Background() {
 void CoreProcess::Impl::TaskEnded(Lock& lock, const TaskSpec& spec, std::vector<ObjectValue> results,
                                   absl::Span<const uint64_t> offsets, bool worker_exiting, bool final) {
   if (running_tasks_ > 0) --running_tasks_;
+  ++task_waiters_;  // whoever ends a task looks for the next
   Run(lock, [&](TimePoint now, auto* actions) {
     machine_->TaskFinished(now, spec.id, spec.attempt, std::move(results), offsets, worker_exiting, final, actions);
   });
+  --task_waiters_;
+}
+
+bool CoreProcess::Impl::AwaitTask(Lock& lock) {
+  absl::Status status;
+  ++task_waiters_;
+  do {  // an interrupt is for the tasks that run here
+    status = WaitUntil(lock, std::nullopt, /*in_task=*/false, [this] { return !assigned_.empty() || exiting_; });
+  } while (absl::IsCancelled(status));
+  --task_waiters_;
+  return !assigned_.empty() && !absl::IsUnavailable(status);
+}
+
+bool CoreProcess::Impl::TakeTask(AssignedTask* task) {
+  if (assigned_.empty()) return false;
+  *task = std::move(assigned_.front());
+  assigned_.pop_front();
+  return true;
 }
 
 absl::StatusOr<uint64_t> CoreProcess::Impl::CreateBlock(Lock& lock, uint64_t size) {

@@ -63,6 +63,9 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   // Pins an object whose bytes are local; empty if they are not.
   PinnedBytes Pin(const ObjectId& id);
   Fetched Fetch(const ObjectRefInfo& ref);
+  // Until assigned_ holds a task; false when the process is to exit.
+  bool AwaitTask(Lock& lock);
+  bool TakeTask(AssignedTask* task);
   void TaskEnded(Lock& lock, const TaskSpec& spec, std::vector<ObjectValue> results, absl::Span<const uint64_t> offsets,
                  bool worker_exiting, bool final);
   // Ends the connection and the background thread; waits for blocked calls of other threads to return.
@@ -112,10 +115,12 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   std::multimap<ObjectId, std::function<void()>> on_ready_;
   std::vector<std::function<void()>> callbacks_;  // to run without the mutex
   std::function<void(TaskId)> on_interrupt_;
+  std::function<void()> on_unclaimed_;
   std::function<void(const LogLines&)> on_log_lines_;
   uint64_t next_request_ = 1;
   uint64_t interrupts_ = 0;  // calls of Interrupt
   size_t running_tasks_ = 0;
+  int task_waiters_ = 0;     // threads that take what comes
   std::string lost_;         // why the raylet is gone; empty while it is there
   bool exiting_ = false;     // a worker that was told to leave
   bool stopping_ = false;

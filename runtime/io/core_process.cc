@@ -361,15 +361,27 @@ absl::StatusOr<std::string> CoreProcess::ListState(Address to, const std::string
 bool CoreProcess::NextTask(AssignedTask* task) {
   *task = {};
   Impl::Lock lock(impl_->mutex_);
-  absl::Status status;
-  do {  // an interrupt is for the tasks that run here
-    status = impl_->WaitUntil(lock, std::nullopt, /*in_task=*/false,
-                              [&] { return !impl_->assigned_.empty() || impl_->exiting_; });
-  } while (absl::IsCancelled(status));
-  if (impl_->assigned_.empty() || absl::IsUnavailable(status)) return false;
-  *task = std::move(impl_->assigned_.front());
-  impl_->assigned_.pop_front();
-  return true;
+  return impl_->AwaitTask(lock) && impl_->TakeTask(task);
+}
+
+bool CoreProcess::TryNextTask(AssignedTask* task, size_t* left) {
+  Impl::Lock lock(impl_->mutex_);
+  ++impl_->task_waiters_;
+  if (impl_->assigned_.empty()) impl_->Look(lock);
+  --impl_->task_waiters_;
+  const bool found = impl_->TakeTask(task);
+  *left = impl_->assigned_.size();
+  return found;
+}
+
+bool CoreProcess::AwaitTask() {
+  Impl::Lock lock(impl_->mutex_);
+  return impl_->AwaitTask(lock);
+}
+
+void CoreProcess::OnUnclaimedTask(std::function<void()> wake) {
+  Impl::Lock lock(impl_->mutex_);
+  impl_->on_unclaimed_ = std::move(wake);
 }
 
 absl::Status CoreProcess::WatchFd(int fd) {

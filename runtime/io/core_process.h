@@ -158,6 +158,12 @@ class CoreProcess {
   // ---- worker side
   // Blocks until a task is to be run; false when the process is to exit.
   bool NextTask(AssignedTask* task);
+  // For processes in which several threads run tasks: one that is to be run now, and how many more are; false if there is none.
+  bool TryNextTask(AssignedTask* task, size_t* left);
+  // Blocks until TryNextTask would find a task; false when the process is to exit.
+  bool AwaitTask();
+  // Called when a task is to be run and no thread waits for one. It may not call this object.
+  void OnUnclaimedTask(std::function<void()> wake);
   // For a thread that also waits for a descriptor, such as an event loop of its own: as soon as there are any, all tasks that
   // are to be run; none if WatchFd's descriptor is readable or the timeout has passed (0: a look, without waiting).
   // False when the process is to exit.

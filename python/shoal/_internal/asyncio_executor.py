@@ -39,10 +39,8 @@ class _CallSelector(selectors.EpollSelector):
 class AsyncioExecutor(Executor):
     """Calls are coroutines of one event loop in the main thread, which takes calls where it waits for the rest."""
 
-    is_plain = False
-    fetches = True
-
     def __init__(self) -> None:
+        super().__init__(threads=0)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._exiting = False
         self._loop = asyncio.SelectorEventLoop(_CallSelector(self._start, self._stop))

@@ -6,6 +6,7 @@ call `run`, or `call` and then `finish` or `fail`, from any thread.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import pickle
@@ -94,8 +95,8 @@ class Handler:
     # ---- actors
 
     def create(self, task: _shoal.Task) -> Any:
-        """Makes the actor's instance. Returns it if its calls may run in the C++ loop, None if they come to `dispatch`,
-        NotImplemented if `serve` fetches them.
+        """Makes the actor's instance. Returns it if the C++ loop runs its calls, NotImplemented if `serve` fetches them, None if
+        there is no instance.
         """
         try:
             options = self._unpack(task.options)
@@ -106,32 +107,37 @@ class Handler:
             executor = executors.make(options)
             ActorState.enter(task)
             instance = executor.create(task, cls)
-            _shoal.set_concurrency(options["max_concurrency"], options["concurrency_groups"])
+            _shoal.set_concurrency(options["max_concurrency"], options["concurrency_groups"], executor.threads)
         except BaseException as error:
             task.fail(ConstructorFailed.of(error, task.name), True)
             return None
         task.finish(None, False)
-        if executor.is_plain:
+        if executor.threads > 0:
             return instance
         self._actor = executor
-        return NotImplemented if executor.fetches else None
+        return NotImplemented
 
     def serve(self) -> None:
         """Runs an actor's calls until the process is to exit."""
         assert self._actor is not None
         self._actor.serve()
 
-    def dispatch(self, task: _shoal.Task) -> None:
-        """A call of an actor that has threads."""
-        executor = self._actor
-        if executor is None:
-            task.fail(exceptions.ActorDiedError("The actor's constructor failed."), False)
-        else:
-            executor.submit(task)
+    def start_thread(self) -> None:
+        """One more thread for the calls of this process's actor. Returns at once: Thread.start() would let it go first."""
+        _thread.start_new_thread(_serve_calls, ())
+
+    def no_actor(self) -> None:
+        """What a call gets that came although the constructor failed."""
+        raise exceptions.ActorDiedError("The actor's constructor failed.")
 
     def builtin_method(self, instance: Any, name: str) -> Callable[..., Any]:
         """A method that every actor has, or AttributeError."""
         return builtin_method(instance, name)
+
+
+def _serve_calls() -> None:
+    threading.current_thread().name = "shoal-actor"
+    _shoal.serve_calls()
 
 
 class ConstructorFailed(exceptions.ActorDiedError):
