@@ -264,12 +264,19 @@ PyObject* SplitReady(PyObject* list, Py_ssize_t num_returns, bool fetch_local) {
 // wait(refs, *, num_returns=1, timeout=None, fetch_local=True) -> (ready, rest)
 PyObject* Wait(PyObject*, PyObject* args, PyObject* keywords) {
   static const char* names[] = {"refs", "num_returns", "timeout", "fetch_local", nullptr};
-  PyObject *refs = nullptr, *timeout_object = nullptr;
+  PyObject *refs = nullptr, *count = nullptr, *timeout_object = nullptr;
   Py_ssize_t num_returns = 1;
   int fetch_local = 1;
-  if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|$nOp:wait", const_cast<char**>(names), &refs, &num_returns,
+  if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|$OOp:wait", const_cast<char**>(names), &refs, &count,
                                    &timeout_object, &fetch_local)) {
     return nullptr;
+  }
+  if (count != nullptr) {
+    if (PyBool_Check(count) || !PyIndex_Check(count)) {
+      return PyErr_Format(PyExc_TypeError, "num_returns must be an int, not %.100s.", Py_TYPE(count)->tp_name);
+    }
+    num_returns = PyNumber_AsSsize_t(count, nullptr);  // what is too large is cut, and refused below
+    if (num_returns == -1 && PyErr_Occurred() != nullptr) return nullptr;
   }
   std::optional<Duration> timeout;
   if (!ParseTimeout(timeout_object, &timeout) || !EnsureInit()) return nullptr;

@@ -6,8 +6,8 @@
 
 namespace shoal::python {
 
-CallThreads::CallThreads(std::shared_ptr<io::CoreProcess> core, int most, Hooks hooks)
-    : core_(std::move(core)), most_(most), hooks_(std::move(hooks)) {
+CallThreads::CallThreads(std::shared_ptr<io::CoreProcess> core, int most, Calls calls)
+    : core_(std::move(core)), most_(most), calls_(std::move(calls)) {
   // For the time when all run a call: then the core's own thread finds the next one.
   core_->OnUnclaimedTask([this] {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -37,8 +37,8 @@ bool CallThreads::Serve() {
       came = true;
       continue;
     }
-    if (lonely && !hooks_.start()) return false;
-    const bool ran = hooks_.run(&call);
+    if (lonely && !calls_.start()) return false;
+    const bool ran = calls_.run(&call);
     if (session.core != core_) _exit(0);  // a child that the call forked has returned from it
     std::lock_guard<std::mutex> lock(mutex_);
     --running_;

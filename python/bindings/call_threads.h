@@ -19,14 +19,14 @@ namespace shoal::python {
 
 class CallThreads {
  public:
-  struct Hooks {
+  struct Calls {
     std::function<bool(io::AssignedTask*)> run;  // one call; false with a Python error set if the process must end
     std::function<bool()> start;                 // starts one more thread, which calls Serve; likewise
   };
   // At most `most` threads, the main one among them.
-  CallThreads(std::shared_ptr<io::CoreProcess> core, int most, Hooks hooks);
+  CallThreads(std::shared_ptr<io::CoreProcess> core, int most, Calls calls);
 
-  // What each thread does, with the GIL held, until the process is to exit. False with a Python error set if a hook failed.
+  // What each thread does, with the GIL held, until the process is to exit. False with a Python error set if one of its Calls did.
   bool Serve();
 
  private:
@@ -37,7 +37,7 @@ class CallThreads {
 
   const std::shared_ptr<io::CoreProcess> core_;
   const int most_;
-  const Hooks hooks_;
+  const Calls calls_;
 
   std::mutex mutex_;  // never held while the core or Python is called
   std::condition_variable woken_;

@@ -309,7 +309,7 @@ class Loop {
     if (call_threads > 1) {
       auto start = [this] { return static_cast<bool>(Ref(PyObject_CallMethod(handler_, "start_thread", nullptr))); };
       auto run = [this](io::AssignedTask* call) { return PyErr_CheckSignals() == 0 && Run(call); };
-      threads_ = std::make_unique<CallThreads>(session.core, call_threads, CallThreads::Hooks{std::move(run), std::move(start)});
+      threads_ = std::make_unique<CallThreads>(session.core, call_threads, CallThreads::Calls{std::move(run), std::move(start)});
     }
     return true;
   }

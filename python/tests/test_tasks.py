@@ -316,6 +316,11 @@ def test_wait_says_what_it_takes():
         shoal.wait([ref, ref])
     with pytest.raises(ValueError, match="num_returns"):
         shoal.wait([ref], num_returns=2)
+    for odd in (1.5, "1", None, True):
+        with pytest.raises(TypeError, match="num_returns must be an int, not"):
+            shoal.wait([ref], num_returns=odd)
+    with pytest.raises(ValueError, match="num_returns"):
+        shoal.wait([ref], num_returns=10**400)
     with pytest.raises(TypeError, match="list of ObjectRefs"):
         shoal.wait(ref)
     assert shoal.wait([]) == ([], [])

@@ -20,16 +20,17 @@ constexpr Duration kAskAgain = 1s;
 }  // namespace
 
 absl::StatusOr<AdminClient> AdminClient::Connect(const std::string& directory) {
-  absl::StatusOr<io::LocalSocket> socket = absl::NotFoundError("");
+  absl::Status why;
   for (const char* name : {"/head.sock", "/raylet.sock"}) {
     if (access((directory + name).c_str(), F_OK) != 0) continue;
-    socket = io::LocalSocket::Connect(directory + name);
+    absl::StatusOr<io::LocalSocket> socket = io::LocalSocket::Connect(directory + name);
     if (!socket.ok()) continue;
     AdminClient client(directory, *std::move(socket));
     const absl::Status registered = client.Register();
-    if (!registered.ok()) return registered;
-    return client;
+    if (registered.ok()) return client;
+    why.Update(registered);  // it may be about to end; perhaps the other one speaks
   }
+  if (!why.ok()) return why;
   if (io::LockHolder(directory)) {
     return absl::UnavailableError(absl::StrCat("the runtime in ", directory, " does not answer; see ", directory, "/logs"));
   }
@@ -71,23 +72,27 @@ absl::StatusOr<Message> AdminClient::Receive(TimePoint deadline) {
     if (*received && frame.kind == io::LocalFrame::Kind::kMessage) return DecodeMessage(frame.bytes);
     if (*received) continue;
     const int64_t left_ms = (deadline - io::MonotonicNow()).count() / 1'000'000;
-    if (left_ms < 0) return absl::DeadlineExceededError(WhySilent());
+    if (left_ms < 0) {
+      const std::string stopped = StoppedDaemon(directory_);
+      return absl::DeadlineExceededError(
+          stopped.empty() ? absl::StrCat("the runtime did not answer in time; see ", directory_, "/logs") : stopped);
+    }
     pollfd waiting{.fd = socket_.fd(), .events = POLLIN, .revents = 0};
     poll(&waiting, 1, static_cast<int>(left_ms) + 1);
   }
 }
 
-// Slow, or stopped by a signal (the third word of /proc/PID/stat, after a name in parentheses).
-std::string AdminClient::WhySilent() const {
-  const io::Json state = io::ReadState(directory_);
+std::string StoppedDaemon(const std::string& directory) {
+  const io::Json state = io::ReadState(directory);
   for (const char* part : {"head", "raylet"}) {
     const int pid = static_cast<int>(state.Number(absl::StrCat(part, "_pid")));
     const absl::StatusOr<std::string> stat = io::ReadFile(absl::StrCat("/proc/", pid, "/stat"));
+    // The word after the name, which is in parentheses.
     const size_t name_ends = stat.ok() ? stat->rfind(')') : std::string::npos;
     if (name_ends == std::string::npos || name_ends + 2 >= stat->size() || (*stat)[name_ends + 2] != 'T') continue;
     return absl::StrCat("the ", part, " is stopped; let it go on with `kill -CONT ", pid, "`");
   }
-  return absl::StrCat("the runtime did not answer in time; see ", directory_, "/logs");
+  return "";
 }
 
 absl::StatusOr<io::Json> AdminClient::List(const Address& to, const std::string& kind, const std::string& argument,

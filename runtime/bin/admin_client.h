@@ -31,12 +31,14 @@ class AdminClient {
   absl::Status Send(const Address& to, const Message& message);
   // The next message, until `deadline`.
   absl::StatusOr<Message> Receive(TimePoint deadline);
-  std::string WhySilent() const;
 
   std::string directory_;
   io::LocalSocket socket_;
   NodeId node_;
   uint64_t next_request_ = 0;
 };
+
+// A sentence about a daemon of the directory that a signal has stopped; "" if there is none.
+std::string StoppedDaemon(const std::string& directory);
 
 }  // namespace shoal::bin

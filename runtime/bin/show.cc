@@ -163,7 +163,8 @@ int StatusOfNothing(const Options& options, const std::string& directory, const 
 void PrintStatus(const Json& all) {
   const Json& nodes = *all.Find("nodes");
   if (!all.Boolean("head_reachable")) {
-    const std::string waits = all.Text("head_waits");
+    const std::string stopped = StoppedDaemon(all.Text("runtime_dir"));
+    const std::string waits = all.Text("head_waits").empty() ? stopped : all.Text("head_waits");
     std::printf("the head does not answer%s; running tasks go on and this node keeps trying to reach it\n",
                 waits.empty() ? "" : absl::StrCat(" (", waits, ")").c_str());
     return;

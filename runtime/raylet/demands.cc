@@ -107,11 +107,16 @@ void Demands::Failed(const Turn& t, const Address& owner, ShapeId shape, const E
 void Demands::OwnerGone(const Turn&, WorkerId owner) {
   for (auto it = demands_.lower_bound({owner, {}}); it != demands_.end() && it->first.first == owner;) {
     const Key key = it->first;
-    it->second.wanted = 0;
-    untold_.insert(key);
-    EraseIfDone(key);
+    End(key, it->second);
     it = demands_.upper_bound(key);
   }
+}
+
+// Nothing more is wanted, and the head is to hear that.
+void Demands::End(const Key& key, Demand& demand) {
+  demand.wanted = 0;
+  untold_.insert(key);
+  EraseIfDone(key);
 }
 
 void Demands::EraseIfDone(const Key& key) {
@@ -197,11 +202,9 @@ void Demands::ForgetSilent(const Turn& t) {
     if (demand.heard + options_.demand_ttl > t.now) {
       Earliest(&next_silence_, demand.heard + options_.demand_ttl);
     } else {  // stopped, or hung: what it would be granted would lie idle
-      demand.wanted = 0;
       while (leases_.WaitingFor(OwnerOf(key), key.second) > 0) leases_.WithdrawOne(OwnerOf(key), key.second);
-      untold_.insert(key);
       changed_ = true;
-      EraseIfDone(key);
+      End(key, demand);
     }
     it = waiting_.upper_bound(key);
   }

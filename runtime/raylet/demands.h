@@ -75,6 +75,7 @@ class Demands {
   // What is free without what is kept for others.
   bool HasRoomFor(const Key& key, const Demand& demand) const;
   void Tell(const Turn& t);
+  void End(const Key& key, Demand& demand);
   void EraseIfDone(const Key& key);
 
   const RayletOptions& options_;

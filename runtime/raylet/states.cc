@@ -21,11 +21,11 @@ constexpr int kWorkerTable[kWorkerStates][kWorkerEvents] = {
 
 constexpr int kWait = 0, kGrant = 1, kRevoke = 2, kOver = 3;
 constexpr int kLeaseTable[kLeaseStates][kLeaseEvents] = {
-    //            worker ready  start failed  withdraw  renew    revoke   return  expire  owner died  worker died
-    /* waiting */ {kGrant,      kOver,        kOver,    kWait,   kOver,   kOver,  kNever, kOver,      kNever},
-    /* granted */ {kNever,      kNever,       kNever,   kGrant,  kRevoke, kOver,  kOver,  kOver,      kOver},
-    /* revoked */ {kNever,      kNever,       kNever,   kRevoke, kRevoke, kOver,  kOver,  kOver,      kOver},
-    /* gone    */ {kNever,      kOver,        kOver,    kOver,   kOver,   kOver,  kOver,  kOver,      kOver},
+    //            worker ready  withdraw  revoke   return  expire  owner died  worker died
+    /* waiting */ {kGrant,      kOver,    kOver,   kOver,  kNever, kOver,      kNever},
+    /* granted */ {kNever,      kNever,   kRevoke, kOver,  kOver,  kOver,      kOver},
+    /* revoked */ {kNever,      kNever,   kRevoke, kOver,  kOver,  kOver,      kOver},
+    /* gone    */ {kNever,      kOver,    kOver,   kOver,  kOver,  kOver,      kOver},
 };
 // clang-format on
 

@@ -31,16 +31,14 @@ inline constexpr int kLeaseStates = 4;
 
 enum class LeaseEvent : uint8_t {
   kWorkerReady,
-  kStartFailed,  // no worker of its kind can be started
-  kWithdraw,     // the owner wants fewer
-  kRenew,
+  kWithdraw,  // the owner wants fewer
   kRevoke,
   kReturn,
   kExpire,
   kOwnerDied,
   kWorkerDied,
 };
-inline constexpr int kLeaseEvents = 9;
+inline constexpr int kLeaseEvents = 7;
 
 // False for what cannot happen; then *state is left alone.
 bool Advance(WorkerState* state, WorkerEvent event);

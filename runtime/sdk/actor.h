@@ -15,6 +15,7 @@
 #pragma once
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -54,7 +55,9 @@ struct MadeBy<std::shared_ptr<C> (*)(A...)> {
 
 template <auto F>
 std::shared_ptr<void> CreateWith(Arguments& arguments) {
-  return std::apply(F, TakeArguments<typename Signature<decltype(F)>::Parameters>(arguments));
+  std::shared_ptr<void> made = std::apply(F, TakeArguments<typename Signature<decltype(F)>::Parameters>(arguments));
+  if (made == nullptr) throw std::runtime_error("the function that makes the actor returned a null pointer instead of an object");
+  return made;
 }
 
 template <auto F>

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "runtime/sdk/runtime.h"
 #include "runtime/sdk/serialize.h"
 
@@ -113,10 +114,15 @@ struct WaitResult {
   std::vector<ObjectRef<T>> ready, pending;
 };
 
-// Waits until `count` of the references have a value or an error, or the timeout has passed. Order is kept.
+// Waits until `count` of the references have a value or an error, or the timeout has passed. Order is kept. Throws SystemError
+// (kInvalidArgument) if there are fewer references than that.
 template <class T>
 WaitResult<T> Wait(const std::vector<ObjectRef<T>>& refs, size_t count = 1,
                    std::optional<Duration> timeout = std::nullopt) {
+  if (count > refs.size()) {
+    throw SystemError(ErrorKind::kInvalidArgument,
+                      absl::StrCat("Wait for ", count, " of ", refs.size(), " references would never end; pass at most their number"));
+  }
   std::vector<ObjectRefInfo> infos;
   for (const ObjectRef<T>& ref : refs) infos.push_back(internal::FullInfo(ref, "Wait"));
   std::vector<bool> ready;

@@ -48,6 +48,7 @@ std::string RefusalOf(const std::function<void()>& call) {
   return "";
 }
 
+std::unique_ptr<Counter> MakeNull() { return nullptr; }
 std::unique_ptr<Counter> MakeNothing() { throw std::runtime_error("none today"); }
 int Increment(int n) { return n + 1; }
 int Sleep(int ms) {
@@ -94,6 +95,8 @@ TEST(Empty, AReferenceIsRefusedWhereItIsUsed) {
   const std::string rest = " is empty (default-constructed or moved from): Remote() and Put() return full ones";
   EXPECT_EQ(RefusalOf([&] { shoal::Get(empty, 20s); }), "an ObjectRef given to Get" + rest);
   EXPECT_EQ(RefusalOf([&] { shoal::Wait(std::vector{shoal::Put(1), empty}, 2, 20s); }), "an ObjectRef given to Wait" + rest);
+  EXPECT_EQ(RefusalOf([&] { shoal::Wait(std::vector{shoal::Put(1)}, 2); }),
+            "Wait for 2 of 1 references would never end; pass at most their number");
   EXPECT_EQ(RefusalOf([&] { shoal::Cancel(empty); }), "an ObjectRef given to Cancel" + rest);
   EXPECT_EQ(RefusalOf([&] { shoal::Task<Increment>().Remote(empty); }), "an ObjectRef given to Remote" + rest);
 }
@@ -131,6 +134,12 @@ TEST(Actors, OneWhoseConstructorThrewIsDead) {
       EXPECT_THAT(e.what(), testing::EndsWith("its constructor raised an error: {anonymous}::MakeNothing threw: none today"));
     }
   }
+}
+
+TEST(Actors, OneWithoutAnObjectIsDead) {
+  auto counter = shoal::Actor<MakeNull>().Remote();
+  EXPECT_THAT(MessageOf<shoal::SystemError>([&] { shoal::Get(counter.Task<&Counter::Add>().Remote(1), 20s); }),
+              testing::HasSubstr("returned a null pointer instead of an object"));
 }
 
 // Its handle carries no reference that keeps the actor alive.

@@ -95,8 +95,8 @@ class Handler:
     # ---- actors
 
     def create(self, task: _shoal.Task) -> Any:
-        """Makes the actor's instance. Returns it if the C++ loop runs its calls, NotImplemented if `serve` fetches them, None if
-        there is no instance.
+        """Makes the actor's instance. Returns it if the C++ loop runs its calls, NotImplemented if `serve` fetches
+        them, None if there is no instance.
         """
         try:
             options = self._unpack(task.options)
@@ -123,7 +123,7 @@ class Handler:
         self._actor.serve()
 
     def start_thread(self) -> None:
-        """One more thread for the calls of this process's actor. Returns at once: Thread.start() would let it go first."""
+        """One more thread for the actor's calls. Returns at once: Thread.start() would let it go first."""
         _thread.start_new_thread(_serve_calls, ())
 
     def no_actor(self) -> None:
