@@ -32,6 +32,7 @@ void PlacementGroupTable::Restore(const StoreRow& row) {
   GroupRecord& group = groups_[stored.spec.id];
   group.spec = std::move(stored.spec);
   group.announced = true;
+  Own(group);
   group.places.resize(group.spec.bundles.size());
   bool whole = true;
   for (size_t i = 0; i < group.places.size(); ++i) {
@@ -78,6 +79,7 @@ void PlacementGroupTable::OnCreate(const Turn& t, const Address& from, Placement
                             absl::StrCat("a placement group has 1 to ", kMostBundles, " bundles, and no labels or one set for each")));
     return;
   }
+  Own(group);
   group.places.resize(group.spec.bundles.size());
   shared_.log.Add(t, Subject(id), "", NameOf(group.state), absl::StrCat("created by ", from.ToString()));
   Wait(group);
@@ -127,6 +129,7 @@ bool PlacementGroupTable::Remove(const Turn& t, PlacementGroupId id, const Error
   group.reason.clear();
   StopWaiting(group);
   unknown_.erase(id);
+  Disown(group);
   Become(t, group, GroupEvent::kRemoved, why.message);
   DeleteRow(t, RowKey("group", id));
   Tell(t, group);
@@ -484,26 +487,32 @@ void PlacementGroupTable::LoseBundles(const Turn& t, GroupRecord& group, NodeId 
 
 // ---- lives, time
 
+void PlacementGroupTable::Own(const GroupRecord& group) {
+  if (!group.spec.detached) owned_[group.spec.owner].insert(group.spec.id);
+}
+
+void PlacementGroupTable::Disown(const GroupRecord& group) {
+  auto it = owned_.find(group.spec.owner);
+  if (it == owned_.end()) return;
+  it->second.erase(group.spec.id);
+  if (it->second.empty()) owned_.erase(it);
+}
+
 void PlacementGroupTable::CollectProcesses(NodeId node, absl::btree_set<Address>* processes) const {
-  for (const auto& [id, group] : groups_) {
-    const bool ends_with_owner = group.announced && !group.spec.detached && group.state != PlacementGroupStateKind::kRemoved;
-    if (ends_with_owner && group.spec.owner.node == node) processes->insert(group.spec.owner);
-  }
+  for (auto it = owned_.lower_bound({node, {}}); it != owned_.end() && it->first.node == node; ++it) processes->insert(it->first);
   for (const Address& watcher : watches_.WatchersOn(node)) processes->insert(watcher);
 }
 
 std::vector<PlacementGroupId> PlacementGroupTable::OfOwner(const Address& owner) const {
-  std::vector<PlacementGroupId> found;
-  for (const auto& [id, group] : groups_) {
-    if (group.announced && !group.spec.detached && group.spec.owner == owner) found.push_back(id);
-  }
-  return found;
+  auto it = owned_.find(owner);
+  if (it == owned_.end()) return {};
+  return {it->second.begin(), it->second.end()};
 }
 
 std::vector<PlacementGroupId> PlacementGroupTable::OfNode(NodeId node) const {
   std::vector<PlacementGroupId> found;
-  for (const auto& [id, group] : groups_) {
-    if (group.announced && !group.spec.detached && group.spec.owner.node == node) found.push_back(id);
+  for (auto it = owned_.lower_bound({node, {}}); it != owned_.end() && it->first.node == node; ++it) {
+    found.insert(found.end(), it->second.begin(), it->second.end());
   }
   return found;
 }
@@ -566,8 +575,11 @@ uint32_t PlacementGroupTable::Capacity(const GroupRecord& group, int32_t bundle,
 
 void PlacementGroupTable::CheckInvariants() const {
   absl::btree_map<NodeId, absl::btree_set<PlacementGroupId>> on_node;
+  absl::btree_map<Address, absl::btree_set<PlacementGroupId>> owned;
   for (const auto& [id, group] : groups_) {
     SHOAL_CHECK(group.spec.id == id);
+    const bool ends_with_owner = group.announced && !group.spec.detached && group.state != PlacementGroupStateKind::kRemoved;
+    if (ends_with_owner) owned[group.spec.owner].insert(id);
     SHOAL_CHECK(static_cast<bool>(group.attempt) == attempts_.contains(id)) << id.Hex();
     SHOAL_CHECK(unknown_.contains(id) == (!group.announced && group.state != PlacementGroupStateKind::kRemoved)) << id.Hex();
     bool whole = true, asked = false;
@@ -584,6 +596,7 @@ void PlacementGroupTable::CheckInvariants() const {
     SHOAL_CHECK(waits == waiting_.contains(id)) << id.Hex() << " in state " << NameOf(group.state);
   }
   SHOAL_CHECK(on_node == on_node_);
+  SHOAL_CHECK(owned == owned_);
   watches_.CheckInvariants();
 }
 

@@ -126,6 +126,9 @@ class PlacementGroupTable {
   void Return(const Turn& t, NodeId node, PlacementGroupId group, std::vector<int32_t> indices);
   void LoseBundles(const Turn& t, GroupRecord& group, NodeId node, const std::vector<size_t>& lost, const std::string& reason);
   void ForgetOldRemoved(const Turn& t);
+  // Of groups that end with their owner.
+  void Own(const GroupRecord& group);
+  void Disown(const GroupRecord& group);
   void Wait(GroupRecord& group);
   void StopWaiting(GroupRecord& group);
 
@@ -135,6 +138,7 @@ class PlacementGroupTable {
   absl::btree_set<PlacementGroupId> attempts_;  // an attempt is under way
   absl::btree_set<PlacementGroupId> unknown_;   // not announced
   absl::btree_map<NodeId, absl::btree_set<PlacementGroupId>> on_node_;  // holds, has prepared or was asked for bundles
+  absl::btree_map<Address, absl::btree_set<PlacementGroupId>> owned_;   // alive, and end with that process
   std::deque<PlacementGroupId> removed_;
   std::vector<PlacementGroupId> created_;
   bool new_waiting_ = false;
