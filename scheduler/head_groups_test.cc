@@ -41,6 +41,16 @@ TEST_P(HeadGroups, BundlesArePreparedThenCommitted) {
   EXPECT_EQ(Update(Driver(1), PlacementGroupStateKind::kCreated).bundle_nodes, (std::vector<NodeId>{N(1), N(1)}));
 }
 
+// A node starts so many workers at a time, but a bundle starts none.
+TEST_P(HeadGroups, AHundredSmallGroupsNeedNoReportInBetween) {
+  Join(1, 4);
+  for (uint64_t id = 1; id <= 100; ++id) {
+    Say(Driver(1), CreatePlacementGroup{Group(id, Driver(1), PackStrategy::kPack, {0.01})});
+    Update(Driver(1), PlacementGroupStateKind::kPending);
+  }
+  EXPECT_EQ(PreparedOn(TakeAll<PrepareBundles>()), (std::map<uint64_t, size_t>{{1, 100}}));
+}
+
 TEST_P(HeadGroups, StrictSpreadTakesANodeEach) {
   Join(1, 4);
   Join(2, 4);

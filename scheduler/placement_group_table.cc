@@ -199,6 +199,7 @@ void PlacementGroupTable::Save(const Turn& t, const GroupRecord& group) {
 Need PlacementGroupTable::BundleNeed(const GroupRecord& group, size_t i) const {
   Need need;
   need.resources = group.spec.bundles[i];
+  need.starts = false;
   if (!group.spec.bundle_labels.empty()) need.labels = group.spec.bundle_labels[i];
   return need;
 }
@@ -206,7 +207,7 @@ Need PlacementGroupTable::BundleNeed(const GroupRecord& group, size_t i) const {
 void PlacementGroupTable::Wait(GroupRecord& group) {
   StopWaiting(group);
   FitIndex& index = shared_.cluster.index();
-  Need sum;
+  Need sum{.starts = false};
   for (size_t i = 0; i < group.places.size(); ++i) {
     const Need need = BundleNeed(group, i);
     group.needs.push_back(index.Intern(need));

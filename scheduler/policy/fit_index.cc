@@ -106,7 +106,7 @@ NeedId FitIndex::Intern(const Need& need) {
   entry = Entry{};
   entry.users = 1;
   entry.key = keys_[id].get();
-  entry.amounts.emplace_back(0, 1);
+  entry.amounts.emplace_back(0, need.starts ? 1 : 0);
   for (const auto& [name, steps] : need.resources.amounts()) entry.amounts.emplace_back(IndexOf(name), steps);
   entry.fits.Resize(slot_count());
   if (!need.labels.empty()) entry.label_ok.Resize(slot_count());

@@ -34,6 +34,7 @@ using NeedId = uint32_t;
 struct Need {
   ResourceSet resources;
   StringMap labels;
+  bool starts = true;  // a worker, of which a node has so many at a time; false: a bundle, which is an amount and no more
   uint64_t salt = 0;  // keeps apart what asks for the same of different pools (bundles)
   friend auto operator<=>(const Need&, const Need&) = default;
 };
