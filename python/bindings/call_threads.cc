@@ -37,7 +37,11 @@ bool CallThreads::Serve() {
       came = true;
       continue;
     }
-    if (lonely && !calls_.start()) return false;
+    if (lonely && !calls_.start()) {  // the limit of threads is reached: fewer calls run side by side
+      PyErr_Clear();
+      std::lock_guard<std::mutex> lock(mutex_);
+      --threads_;
+    }
     const bool ran = calls_.run(&call);
     if (session.core != core_) _exit(0);  // a child that the call forked has returned from it
     std::lock_guard<std::mutex> lock(mutex_);

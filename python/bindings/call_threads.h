@@ -21,7 +21,7 @@ class CallThreads {
  public:
   struct Calls {
     std::function<bool(io::AssignedTask*)> run;  // one call; false with a Python error set if the process must end
-    std::function<bool()> start;                 // starts one more thread, which calls Serve; likewise
+    std::function<bool()> start;                 // starts one more thread, which calls Serve; false with an error if none can be
   };
   // At most `most` threads, the main one among them.
   CallThreads(std::shared_ptr<io::CoreProcess> core, int most, Calls calls);
@@ -39,7 +39,7 @@ class CallThreads {
   const int most_;
   const Calls calls_;
 
-  std::mutex mutex_;  // never held while the core or Python is called
+  std::mutex mutex_;  // never held while the core or Python is called; taken after the core's
   std::condition_variable woken_;
   int threads_ = 1;
   int running_ = 0;

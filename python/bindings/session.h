@@ -70,7 +70,7 @@ extern Session session;
 struct Hooks {
   PyObject* cloud_dumps = nullptr;        // (value, protocol, buffer_callback) -> bytes
   PyObject* plain_dumps = nullptr;        // pickle.dumps
-  PyObject* loads = nullptr;              // pickle.loads
+  PyObject* loads = nullptr;              // serialization.loads
   PyObject* error_from_info = nullptr;    // (kind, message, detail) -> exception
   PyObject* error_from_status = nullptr;  // (code, message) -> exception
   PyObject* await_ref = nullptr;          // (ref) -> iterator, for ObjectRef.__await__

@@ -339,10 +339,11 @@ class Loop {
       if (!name) return nullptr;
       found = names_.emplace(spec.name, std::move(name)).first;
     }
-    PyObject* method = PyObject_GetAttr(instance_.get(), found->second.get());
+    const Ref name = Ref::Borrow(found->second.get());  // what Python runs meanwhile may move the map's entries
+    PyObject* method = PyObject_GetAttr(instance_.get(), name.get());
     if (method != nullptr || !PyErr_ExceptionMatches(PyExc_AttributeError)) return method;
     PyErr_Clear();
-    return PyObject_CallMethod(handler_, "builtin_method", "OO", instance_.get(), found->second.get());
+    return PyObject_CallMethod(handler_, "builtin_method", "OO", instance_.get(), name.get());
   }
 
   PyObject* handler_;

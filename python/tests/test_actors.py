@@ -1,5 +1,6 @@
 """Actors: state, order, concurrency, names, lifetime, restarts."""
 
+import _thread
 import asyncio
 import gc
 import os
@@ -282,7 +283,42 @@ def test_threads_of_an_actor_overlap():
             return threading.get_ident()
 
     threaded = Threaded.remote()
-    assert len(set(shoal.get([threaded.meet.remote() for _ in range(4)], timeout=60))) == 4
+    for _ in range(20):  # the first time threads are started, then those that sleep are woken
+        assert len(set(shoal.get([threaded.meet.remote() for _ in range(4)], timeout=60))) == 4
+
+
+def test_calls_of_an_actor_run_also_where_no_thread_can_be_started():
+    @shoal.remote(max_concurrency=4)
+    class Poor:
+        def __init__(self):
+            def refuse(*args):
+                raise RuntimeError("can't start new thread")
+
+            _thread.start_new_thread = refuse
+
+        def name(self):
+            return threading.current_thread().name
+
+    poor = Poor.remote()
+    assert set(shoal.get([poor.name.remote() for _ in range(10)], timeout=60)) == {"MainThread"}
+
+
+def test_a_fork_in_a_thread_of_an_actor_leaves_no_second_worker():
+    @shoal.remote(max_concurrency=4)
+    class Forking:
+        def __init__(self):
+            self.barrier = threading.Barrier(2)
+
+        def fork(self):
+            self.barrier.wait(30)  # one of the two is not the main thread
+            child = os.fork()
+            if child == 0:
+                return None  # its answer is nobody's
+            return os.waitpid(child, 0)[1]
+
+    forking = Forking.remote()
+    for _ in range(3):
+        assert shoal.get([forking.fork.remote() for _ in range(2)], timeout=60) == [0, 0]
 
 
 def test_threads_of_an_actor_never_exceed_max_concurrency():

@@ -9,7 +9,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "runtime/io/nanny.h"
 #include "runtime/io/node_resources.h"
 #include "runtime/io/spawn.h"
 
@@ -59,7 +58,7 @@ void DaemonMain::Ready(const io::Json& facts) {
 int DaemonMain::Failed(const absl::Status& status) {
   std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
   Ready(io::Json::Object().Set("error", std::string(status.message())));
-  return absl::IsResourceExhausted(status) ? io::kNoRoom : kFailed;
+  return kFailed;
 }
 
 std::string OwnProgram() {

@@ -7,6 +7,7 @@
 #include "runtime/bin/daemons.h"
 #include "runtime/io/head_host.h"
 #include "runtime/io/metastore.h"
+#include "runtime/io/nanny.h"
 #include "runtime/io/runtime_directory.h"
 
 namespace shoal::bin {
@@ -57,7 +58,10 @@ int RunHead(const Options& options) {
   absl::StatusOr<std::unique_ptr<io::HeadHost>> head = StartHead(options, directory, &wire, &(*daemon)->loop());
   absl::Status started = head.status();
   if (started.ok()) started = WriteClusterFile(directory, **head, wire);
-  if (!started.ok()) return (*daemon)->Failed(started);
+  if (!started.ok()) {
+    const int failed = (*daemon)->Failed(started);
+    return io::IsDiskFull(started) ? io::kNoRoom : failed;
+  }
   (*daemon)->loop().Add(head->get());
 
   io::Json facts = io::Json::Object();

@@ -297,7 +297,7 @@ absl::StatusOr<Json> WhyTask(AdminClient* client, const std::string& id) {
     }
     return rows;
   }
-  return absl::NotFoundError(absl::StrCat("no task ", id, " waits or runs; see `shoal list tasks`"));
+  return absl::NotFoundError(absl::StrCat("no task ", id, " waits or runs, as far as the nodes that answered list them; see `shoal list tasks`"));
 }
 
 int Why(const Options& options) {
@@ -306,6 +306,7 @@ int Why(const Options& options) {
   absl::StatusOr<AdminClient> client = AdminClient::Connect(RuntimeDirectoryOf(options));
   if (!client.ok()) return Complain(client.status());
   const absl::StatusOr<Json> rows = id.size() == kTaskIdDigits ? WhyTask(&*client, id) : Explanations(&*client, id);
+  // NotFound would mean that no runtime runs.
   if (absl::IsNotFound(rows.status())) return Complain(absl::UnavailableError(rows.status().message()));
   if (!rows.ok()) return Complain(rows.status());
   if (options.Has("json")) {

@@ -120,7 +120,7 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   uint64_t next_request_ = 1;
   uint64_t interrupts_ = 0;  // calls of Interrupt
   size_t running_tasks_ = 0;
-  int task_waiters_ = 0;     // threads that take what comes
+  int task_waiters_ = 0;     // threads that take what comes: in AwaitTask, or ending a task and about to look
   std::string lost_;         // why the raylet is gone; empty while it is there
   bool exiting_ = false;     // a worker that was told to leave
   bool stopping_ = false;
@@ -253,8 +253,8 @@ absl::StatusOr<Reply> CoreProcess::Impl::Ask(Lock& lock, const Address& to, cons
     if (absl::IsDeadlineExceeded(reply.status()) && Now() < deadline) continue;
     open_requests_.erase(request);
     if (!absl::IsDeadlineExceeded(reply.status())) return reply;
-    return absl::DeadlineExceededError(to.is_head() ? "the head did not answer in time; `shoal status` says why"
-                                                    : "the raylet did not answer in time; see its log");
+    return absl::DeadlineExceededError(to.is_head() ? std::string("the head did not answer in time; `shoal status` says why")
+                                                    : absl::StrCat("the raylet of node ", to.node.Hex(), " did not answer in time; see `shoal logs raylet` there"));
   }
 }
 

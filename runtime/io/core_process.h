@@ -162,7 +162,8 @@ class CoreProcess {
   bool TryNextTask(AssignedTask* task, size_t* left);
   // Blocks until TryNextTask would find a task; false when the process is to exit.
   bool AwaitTask();
-  // Called when a task is to be run and no thread waits for one. It may not call this object.
+  // Called when a task is to be run and no thread waits for one: from any thread, with this object's mutex held, so it may neither
+  // call this object nor wait for anybody who does.
   void OnUnclaimedTask(std::function<void()> wake);
   // For a thread that also waits for a descriptor, such as an event loop of its own: as soon as there are any, all tasks that
   // are to be run; none if WatchFd's descriptor is readable or the timeout has passed (0: a look, without waiting).

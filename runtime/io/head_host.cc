@@ -8,6 +8,7 @@
 #include "runtime/io/clock.h"
 #include "runtime/io/json.h"
 #include "runtime/io/nanny.h"
+#include "runtime/io/runtime_directory.h"
 
 namespace shoal::io {
 namespace {
@@ -102,7 +103,7 @@ absl::Status HeadHost::ApplyWrites() {
   actions_.writes.clear();
   if (applied.ok()) return applied;
   std::fprintf(stderr, "the head stops, since its store failed: %s\n", std::string(applied.message()).c_str());
-  loop_->Stop(absl::IsResourceExhausted(applied) ? kNoRoom : 1);
+  loop_->Stop(IsDiskFull(applied) ? kNoRoom : 1);
   return applied;
 }
 

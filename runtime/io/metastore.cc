@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/io/runtime_directory.h"
 
 namespace shoal::io {
 namespace {
@@ -36,7 +37,7 @@ absl::Status CannotOpen(const std::string& path, int error) {
     case EPERM:
     case EROFS: return absl::PermissionDeniedError(what + "; make the directory writable for this user, or name another one");
     case ENOSPC:
-    case EDQUOT: return absl::ResourceExhaustedError(what + "; free some space");
+    case EDQUOT: return DiskFull(what);
     default: return absl::UnavailableError(what);
   }
 }
@@ -231,8 +232,7 @@ absl::Status SqliteMetaStore::Problem(int code) const {
   const int error = db_ != nullptr ? sqlite3_system_errno(db_.get()) : 0;
   const bool full = code == SQLITE_FULL || ((code & 0xff) == SQLITE_IOERR && (error == ENOSPC || error == EDQUOT));
   if (full) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no space is left on the disk for the state of the cluster in ", path_, "; free some"));
+    return DiskFull(absl::StrCat("no space is left on the disk for the state of the cluster in ", path_));
   }
   switch (code & 0xff) {
     case SQLITE_READONLY:

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/io/clock.h"
@@ -116,33 +117,44 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 
 namespace {
 
-absl::Status CannotWrite(const std::string& path) {
-  const std::string what = absl::StrCat(path, " cannot be written: ", std::strerror(errno));
-  if (errno == ENOSPC || errno == EDQUOT) return absl::ResourceExhaustedError(what + "; free some space");
-  return absl::UnavailableError(what);
+constexpr char kDiskFull[] = "shoal/disk-full";  // the payload that marks it
+
+absl::Status CannotWrite(const std::string& path, int error) {
+  const std::string what = absl::StrCat(path, " cannot be written: ", std::strerror(error));
+  return error == ENOSPC || error == EDQUOT ? DiskFull(what) : absl::UnavailableError(what);
+}
+
+// 0, or an error number; a part that was written means a full disk.
+int Outcome(ssize_t written, size_t size) {
+  if (written < 0) return errno;
+  return static_cast<size_t>(written) == size ? 0 : ENOSPC;
 }
 
 }  // namespace
 
+absl::Status DiskFull(const std::string& what) {
+  absl::Status status = absl::ResourceExhaustedError(what + "; free some space");
+  status.SetPayload(kDiskFull, absl::Cord());
+  return status;
+}
+
+bool IsDiskFull(const absl::Status& status) { return status.GetPayload(kDiskFull).has_value(); }
+
 absl::Status WriteFileAtomically(const std::string& path, const std::string& text) {
   const std::string draft = absl::StrCat(path, ".", getpid());
   const UniqueFd fd(open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid() || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      rename(draft.c_str(), path.c_str()) != 0) {
-    const absl::Status failed = CannotWrite(path);
-    unlink(draft.c_str());
-    return failed;
-  }
-  return absl::OkStatus();
+  int error = fd.valid() ? Outcome(write(fd.get(), text.data(), text.size()), text.size()) : errno;
+  if (error == 0 && rename(draft.c_str(), path.c_str()) != 0) error = errno;
+  if (error == 0) return absl::OkStatus();
+  unlink(draft.c_str());
+  return CannotWrite(path, error);
 }
 
 absl::Status OverwriteFile(const std::string& path, const std::string& text) {
   const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (fd.valid() && pwrite(fd.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
-      ftruncate(fd.get(), static_cast<off_t>(text.size())) == 0) {
-    return absl::OkStatus();
-  }
-  return CannotWrite(path);
+  int error = fd.valid() ? Outcome(pwrite(fd.get(), text.data(), text.size(), 0), text.size()) : errno;
+  if (error == 0 && ftruncate(fd.get(), static_cast<off_t>(text.size())) != 0) error = errno;
+  return error == 0 ? absl::OkStatus() : CannotWrite(path, error);
 }
 
 Json ReadState(const std::string& directory) {

@@ -43,6 +43,10 @@ class DirectoryLock {
 // The process that holds the lock; nullopt if nobody does.
 std::optional<int> LockHolder(const std::string& directory);
 
+// The error of a file system without room, `what` being the rest of the sentence; and whether a status is one.
+absl::Status DiskFull(const std::string& what);
+bool IsDiskFull(const absl::Status& status);
+
 // NotFound names the file.
 absl::StatusOr<std::string> ReadFile(const std::string& path);
 // Mode 0600; readers see the old or the new text, never a part.

@@ -91,8 +91,7 @@ def test_a_driver_whose_node_was_given_up_while_it_stood_still_learns_it() -> No
         finally:
             os.kill(node.raylet_pid, signal.SIGCONT)
         with pytest.raises(shoal.exceptions.NodeDiedError, match="no heartbeat came in time"):
-            while True:  # until the raylet has heard of it
-                shoal.get(square.remote(1), timeout=GET_TIMEOUT_S)
+            wait_until(lambda: not shoal.get(square.remote(1), timeout=GET_TIMEOUT_S), 20, "the raylet has heard of it")
         wait_until(lambda: not cluster.head.json("list", "workers"), 10, "nothing is started for a job that has ended")
         shoal.shutdown()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from shoal import _shoal
+from shoal._internal import limits
 
 
 def method_of(instance: Any, task: _shoal.Task) -> Any:
@@ -47,4 +48,4 @@ def make(options: dict[str, Any]) -> Executor:
 
         return AsyncioExecutor()
     groups: dict[str, int] = options.get("concurrency_groups") or {}
-    return Executor(options.get("max_concurrency", 1) + sum(groups.values()))
+    return Executor(min(options.get("max_concurrency", 1) + sum(groups.values()), limits.COUNT))

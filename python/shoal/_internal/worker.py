@@ -1,7 +1,8 @@
 """A worker's side in Python: everything less common than a plain task, which runs in python/bindings/worker.cc.
 
-`_shoal.run_worker(Handler())` calls the methods of Handler from the main thread. A task arrives as a `_shoal.Task`:
-call `run`, or `call` and then `finish` or `fail`, from any thread.
+`_shoal.run_worker(Handler())` calls the methods of Handler from the main thread, and `describe`, `builtin_method`,
+`no_actor` and `start_thread` also from the other threads of an actor. A task arrives as a `_shoal.Task`: call `run`, or
+`call` and then `finish` or `fail`, from any thread.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class Handler:
         self._actor.serve()
 
     def start_thread(self) -> None:
-        """One more thread for the actor's calls. Returns at once: Thread.start() would let it go first."""
+        """One more thread for the actor's calls. Returns at once: Thread.start() would give up the GIL."""
         _thread.start_new_thread(_serve_calls, ())
 
     def no_actor(self) -> None:
