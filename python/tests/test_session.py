@@ -406,6 +406,24 @@ def test_start_and_stop_many_times(run_script):
     )
 
 
+def test_a_low_soft_limit_of_open_files_does_not_cost_the_connection(run_script):
+    run_script(
+        """
+        import resource, shoal
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        shoal.init(num_cpus=1)
+
+        @shoal.remote(num_cpus=0)
+        class Echo:
+            def echo(self, x):
+                return x
+
+        actors = [Echo.remote() for _ in range(20)]  # two descriptors each
+        assert shoal.get([actor.echo.remote(i) for i, actor in enumerate(actors)], timeout=60) == list(range(20))
+        """
+    )
+
+
 def test_tasks_that_nobody_waits_for_do_not_hold_up_the_end(run_script):
     run_script(
         """

@@ -9,8 +9,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/io/fd.h"
 #include "runtime/io/node_resources.h"
-#include "runtime/io/spawn.h"
 
 namespace shoal::bin {
 namespace {

@@ -165,7 +165,7 @@ void PrintStatus(const Json& all) {
   if (!all.Boolean("head_reachable")) {
     const std::string stopped = StoppedDaemon(all.Text("runtime_dir"));
     const std::string waits = all.Text("head_waits").empty() ? stopped : all.Text("head_waits");
-    std::printf("the head does not answer%s; running tasks go on and this node keeps trying to reach it\n",
+    std::printf("the head does not answer%s; running tasks go on, actors as long as its silence is short (docs/cli.md), and this node keeps trying to reach it\n",
                 waits.empty() ? "" : absl::StrCat(" (", waits, ")").c_str());
     return;
   }

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/io/clock.h"
+#include "runtime/io/fd.h"
 #include "runtime/io/core_impl.h"
 #include "runtime/io/log_capture.h"
 #include "schema/limits.h"
@@ -43,6 +44,7 @@ absl::StatusOr<std::unique_ptr<CoreProcess>> CoreProcess::Connect(CoreProcessOpt
   if (absl::Status status = CheckName("the namespace's name", options.ns); !status.ok()) return status;
   if (absl::Status status = CheckSize(Shape{.worker = options.worker_kind}); !status.ok()) return status;
   options.entrypoint = Shortened(std::move(options.entrypoint), kMostEntrypointBytes);
+  RaiseFileLimit();  // each neighbour on the node costs two
   absl::StatusOr<LocalSocket> socket = LocalSocket::Connect(options.raylet_socket);
   if (!socket.ok()) return socket.status();
   absl::StatusOr<Doorbell> doorbell = Doorbell::Create();

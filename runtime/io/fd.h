@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <cstdint>
 #include <utility>
 
 namespace shoal::io {
@@ -31,5 +32,8 @@ class UniqueFd {
  private:
   int fd_ = -1;
 };
+
+// Raises the soft limit of open files to the hard one; the limit now in force.
+uint64_t RaiseFileLimit();
 
 }  // namespace shoal::io

@@ -34,7 +34,4 @@ absl::StatusOr<std::string> FindProgram(const std::string& name);
 // "signal 9 (Killed)", "exit status 3", "exit status 0"; of waitpid's status.
 std::string DescribeExit(int status);
 
-// Raises the soft limit of open files to the hard one; the limit now in force.
-uint64_t RaiseFileLimit();
-
 }  // namespace shoal::io
