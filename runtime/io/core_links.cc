@@ -24,7 +24,7 @@ void CoreLinks::Open(Link& link) {
     return;
   }
   absl::StatusOr<std::unique_ptr<RingPair>> made = RingPair::Create();
-  if (!made.ok()) return;  // no descriptor or memory is left for now; Flush comes back
+  if (!made.ok()) return;  // no descriptor or memory is left; Flush tries again
   link.asked = true;
   link.made = *std::move(made);
   connect_(link.peer, link.made->memfd());

@@ -8,7 +8,6 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -51,10 +50,7 @@ std::string RefusalOf(const std::function<void()>& call) {
 std::unique_ptr<Counter> MakeNull() { return nullptr; }
 std::unique_ptr<Counter> MakeNothing() { throw std::runtime_error("none today"); }
 int Increment(int n) { return n + 1; }
-int Sleep(int ms) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(ms));
-  return ms;
-}
+int WaitForASignal() { return pause(); }
 void Print() {
   std::printf("one\ntw");
   std::cout << "o" << std::endl;
@@ -114,12 +110,12 @@ TEST(Empty, AnActorHandleIsRefused) {
 }
 
 TEST(Timeouts, NameTheObjectAndTheTaskThatMakesIt) {
-  auto sleeps = shoal::Task<Sleep>().Remote(10'000);
-  EXPECT_EQ(MessageOf<shoal::TimeoutError>([&] { shoal::Get(sleeps, 1ms); }),
-            "the value of object " + sleeps.Hex() + ", which {anonymous}::Sleep makes, was not there in time");
-  EXPECT_EQ(MessageOf<shoal::TimeoutError>([&] { shoal::Get(std::vector{shoal::Put(1), sleeps}, 1ms); }),
-            "not all of the values were there in time: object " + sleeps.Hex() + ", which {anonymous}::Sleep makes, was not");
-  shoal::Cancel(sleeps, /*force=*/true);
+  auto waits = shoal::Task<WaitForASignal>().Remote();
+  EXPECT_EQ(MessageOf<shoal::TimeoutError>([&] { shoal::Get(waits, 1ms); }),
+            "the value of object " + waits.Hex() + ", which {anonymous}::WaitForASignal makes, was not there in time");
+  EXPECT_EQ(MessageOf<shoal::TimeoutError>([&] { shoal::Get(std::vector{shoal::Put(1), waits}, 1ms); }),
+            "not all of the values were there in time: object " + waits.Hex() + ", which {anonymous}::WaitForASignal makes, was not");
+  shoal::Cancel(waits, /*force=*/true);
 }
 
 // As in Python, and it is not tried again.
