@@ -33,7 +33,7 @@ absl::StatusOr<std::unique_ptr<HeadHost>> HeadHost::Start(HeadHostOptions option
   if (!stored.ok()) return stored.status();
   host->machine_ = std::make_unique<scheduler::Head>(host->options_.machine, *std::move(stored), Rng(RandomSeed()));
   host->machine_->Start(MonotonicNow(), &host->actions_);
-  if (const absl::Status stored_again = host->ApplyWrites(); !stored_again.ok()) return stored_again;
+  if (const absl::Status written = host->ApplyWrites(); !written.ok()) return written;
   if (host->options_.wire) {
     const absl::Status wired = host->StartWire();
     if (!wired.ok()) return wired;

@@ -32,7 +32,7 @@ class LineSplitter {
   std::string rest_;
 };
 
-// A Python worker marks each line with the name of the task that printed it, for the driver's prefix: "\x1esquare\x1ehello". For people who
+// A worker marks each line with the name of the task that printed it, for the driver's prefix: "\x1esquare\x1ehello". For people who
 // read the file: "(square) hello".
 std::string ReadableLine(const std::string& line);
 

@@ -80,41 +80,6 @@ void RemoveRuntimeDirectory(const std::string& path) {
   std::filesystem::remove_all(path, ignored);
 }
 
-absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::string& directory) {
-  const std::string path = LockPath(directory);
-  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid()) return absl::PermissionDeniedError(absl::StrCat(path, " cannot be opened: ", std::strerror(errno)));
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("a runtime is already running in ", directory, "; run `shoal stop --runtime-dir ", directory, "` first"));
-  }
-  const std::string pid = absl::StrCat(getpid(), "\n");
-  if (ftruncate(fd.get(), 0) != 0 || pwrite(fd.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
-    return absl::ResourceExhaustedError(absl::StrCat(path, " cannot be written: ", std::strerror(errno)));
-  }
-  return DirectoryLock(std::move(fd));
-}
-
-std::optional<int> LockHolder(const std::string& directory) {
-  const UniqueFd fd(open(LockPath(directory).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd.valid() || flock(fd.get(), LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) return std::nullopt;
-  char text[32] = {};
-  int pid = 0;
-  if (pread(fd.get(), text, sizeof(text) - 1, 0) <= 0 || !absl::SimpleAtoi(text, &pid)) return std::nullopt;
-  return pid;
-}
-
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return absl::NotFoundError(absl::StrCat(path, " cannot be read: ", std::strerror(errno)));
-  std::string text;
-  char chunk[8192];
-  ssize_t n;
-  while ((n = read(fd.get(), chunk, sizeof(chunk))) > 0) text.append(chunk, static_cast<size_t>(n));
-  if (n < 0) return absl::InternalError(absl::StrCat(path, " cannot be read: ", std::strerror(errno)));
-  return text;
-}
-
 namespace {
 
 constexpr char kDiskFull[] = "shoal/disk-full";  // the payload that marks it
@@ -139,6 +104,41 @@ absl::Status DiskFull(const std::string& what) {
 }
 
 bool IsDiskFull(const absl::Status& status) { return status.GetPayload(kDiskFull).has_value(); }
+
+absl::StatusOr<DirectoryLock> DirectoryLock::Take(const std::string& directory) {
+  const std::string path = LockPath(directory);
+  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.valid()) return absl::PermissionDeniedError(absl::StrCat(path, " cannot be opened: ", std::strerror(errno)));
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("a runtime is already running in ", directory, "; run `shoal stop --runtime-dir ", directory, "` first"));
+  }
+  const std::string pid = absl::StrCat(getpid(), "\n");
+  int error = ftruncate(fd.get(), 0) != 0 ? errno : 0;
+  if (error == 0) error = Outcome(pwrite(fd.get(), pid.data(), pid.size(), 0), pid.size());
+  if (error != 0) return CannotWrite(path, error);
+  return DirectoryLock(std::move(fd));
+}
+
+std::optional<int> LockHolder(const std::string& directory) {
+  const UniqueFd fd(open(LockPath(directory).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid() || flock(fd.get(), LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) return std::nullopt;
+  char text[32] = {};
+  int pid = 0;
+  if (pread(fd.get(), text, sizeof(text) - 1, 0) <= 0 || !absl::SimpleAtoi(text, &pid)) return std::nullopt;
+  return pid;
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return absl::NotFoundError(absl::StrCat(path, " cannot be read: ", std::strerror(errno)));
+  std::string text;
+  char chunk[8192];
+  ssize_t n;
+  while ((n = read(fd.get(), chunk, sizeof(chunk))) > 0) text.append(chunk, static_cast<size_t>(n));
+  if (n < 0) return absl::InternalError(absl::StrCat(path, " cannot be read: ", std::strerror(errno)));
+  return text;
+}
 
 absl::Status WriteFileAtomically(const std::string& path, const std::string& text) {
   const std::string draft = absl::StrCat(path, ".", getpid());
