@@ -42,8 +42,8 @@ class Cluster:
     """A head and three raylets of different size, each with its own runtime directory, as on machines of their own."""
 
     def __init__(self) -> None:
-        self.root = pathlib.Path(tempfile.mkdtemp(prefix="shoal-demo-"))
         self.binary = find_binary()
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="shoal-demo-"))
         head = json.loads(self.shoal("start", "--head", "--port", "0", "--listen", "127.0.0.1", "--no-raylet", "--json",
                                      directory="head"))
         self.address = head["address"]
@@ -69,6 +69,15 @@ class Cluster:
         """As if that machine lost power: nanny and raylet die at once, nothing says goodbye."""
         for role in ("nanny_pid", "raylet_pid"):
             os.kill(self.nodes[name][role], signal.SIGKILL)
+
+    def wait_until_free(self) -> None:
+        """Until the head has heard that nothing is used any more, or for five seconds: then `shoal status` shows what is."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            status = json.loads(self.shoal("status", "--json", directory="head"))
+            if status["resources_available"] == status["resources_total"]:
+                return
+            time.sleep(0.05)
 
     def stop(self) -> None:
         for directory in [*self.nodes, "head"]:
@@ -180,6 +189,7 @@ def main() -> int:
         print(f"{'bytes of arguments and results':34}{moved / 1e6:,.0f} MB")
         print(f"{'time':34}{time.monotonic() - began:.1f} s")
         print("\nshoal status")
+        cluster.wait_until_free()
         print(cluster.shoal("status", directory="head"))
     finally:
         if shoal.is_initialized():
