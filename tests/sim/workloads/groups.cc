@@ -1,4 +1,5 @@
 // Placement groups: created, used by tasks and actors, removed, sometimes under the feet of what runs there.
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -17,7 +18,11 @@ class Groups : public Workload {
     PlacementGroupSpec spec;
     spec.id = group_ = rng_.NewId<PlacementGroupId>();
     spec.strategy = static_cast<PackStrategy>(rng_.Below(4));
-    const int64_t bundles = rng_.Between(1, 2);
+    int64_t bundles = rng_.Between(1, 2);
+    // No more than the largest machine has: other groups wait for a larger one to join.
+    if (spec.strategy == PackStrategy::kStrictPack) {
+      bundles = std::min(bundles, cluster_.LargestMachineSteps() / ResourceSet::kStepsPerUnit);
+    }
     for (int64_t i = 0; i < bundles; ++i) spec.bundles.push_back(ResourceSet::Of({{std::string(kCpu), 1}}));
     used_ = removing_ = removed_ = false;
     early_ = rng_.Chance(0.2);
