@@ -228,4 +228,5 @@ struct ListStateReply {
   request @0 :UInt64;
   error @1 :ErrorInfo;
   json @2 :Text;
+  note @3 :Text;
 }

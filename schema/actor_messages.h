@@ -223,7 +223,7 @@ struct FinishJob {  // raylet -> head -> raylets: kill its workers, free its obj
 struct ListState {
   RequestId request;
   std::string kind;
-  std::string argument;
+  std::string argument;  // of "tasks": the one task that is asked for
   uint32_t limit = 10'000;
   template <class V> void Fields(V& v) { v(request, kind, argument, limit); }
 };
@@ -231,7 +231,8 @@ struct ListStateReply {
   RequestId request;
   ErrorInfo error;
   std::string json;  // an array of objects
-  template <class V> void Fields(V& v) { v(request, error, json); }
+  std::string note;  // what is missing from it, for people
+  template <class V> void Fields(V& v) { v(request, error, json, note); }
 };
 
 }  // namespace shoal

@@ -15,6 +15,7 @@
 namespace shoal::bin {
 namespace {
 
+constexpr Duration kPatience = 5s;
 constexpr Duration kAskAgain = 1s;
 
 }  // namespace
@@ -45,7 +46,7 @@ absl::Status AdminClient::Register() {
   hello.pid = static_cast<uint32_t>(getpid());
   const absl::Status sent = Send({}, hello);
   if (!sent.ok()) return sent;
-  const TimePoint deadline = io::MonotonicNow() + 5s;
+  const TimePoint deadline = io::MonotonicNow() + kPatience;
   while (true) {
     absl::StatusOr<Message> message = Receive(deadline);
     if (!message.ok()) return message.status();
@@ -95,8 +96,14 @@ std::string StoppedDaemon(const std::string& directory) {
   return "";
 }
 
-absl::StatusOr<io::Json> AdminClient::List(const Address& to, const std::string& kind, const std::string& argument,
-                                           Duration timeout) {
+absl::StatusOr<io::Json> AdminClient::List(const Address& to, const std::string& kind, const std::string& argument) {
+  absl::StatusOr<Answer> answer = Ask(to, kind, argument, kPatience);
+  if (!answer.ok()) return answer.status();
+  return std::move(answer->rows);
+}
+
+absl::StatusOr<AdminClient::Answer> AdminClient::Ask(const Address& to, const std::string& kind, const std::string& argument,
+                                                    Duration timeout) {
   const RequestId request{++next_request_};
   const TimePoint deadline = io::MonotonicNow() + timeout;
   TimePoint again{};
@@ -113,7 +120,9 @@ absl::StatusOr<io::Json> AdminClient::List(const Address& to, const std::string&
     const auto* reply = std::get_if<ListStateReply>(&*message);
     if (reply == nullptr || reply->request != request) continue;
     if (reply->error) return absl::InvalidArgumentError(reply->error.message);
-    return io::Json::Parse(reply->json);
+    absl::StatusOr<io::Json> rows = io::Json::Parse(reply->json);
+    if (!rows.ok()) return rows.status();
+    return Answer{*std::move(rows), reply->note};
   }
 }
 

@@ -18,9 +18,14 @@ class AdminClient {
   // NotFound if no runtime runs in that directory, Unavailable if it does not answer.
   static absl::StatusOr<AdminClient> Connect(const std::string& directory);
 
-  // Rows of a table (ListState). Unavailable without an answer in `timeout`; InvalidArgument with the answer's own words.
-  absl::StatusOr<io::Json> List(const Address& to, const std::string& kind, const std::string& argument = "",
-                                Duration timeout = 5s);
+  struct Answer {
+    io::Json rows;
+    std::string note;  // what is missing from them, for people
+  };
+  // A table (ListState). Unavailable without an answer in `timeout`; InvalidArgument with the answer's own words.
+  absl::StatusOr<Answer> Ask(const Address& to, const std::string& kind, const std::string& argument, Duration timeout);
+  // Its rows alone, within 5 s.
+  absl::StatusOr<io::Json> List(const Address& to, const std::string& kind, const std::string& argument = "");
   // The node whose raylet we are connected to; 0: the head.
   NodeId node() const { return node_; }
   bool at_head() const { return !node_; }

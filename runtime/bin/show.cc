@@ -73,9 +73,10 @@ absl::StatusOr<Json> ListAtRaylets(AdminClient* client, const std::string& kind,
     return nodes.status();
   }
   for (const NodeId node : ask) {
-    const absl::StatusOr<Json> part = client->List(Address::Raylet(node), kind, argument, kNodePatience);
+    const absl::StatusOr<AdminClient::Answer> part = client->Ask(Address::Raylet(node), kind, argument, kNodePatience);
     if (part.ok()) {
-      Extend(&rows, *part);
+      Extend(&rows, part->rows);
+      if (!part->note.empty()) std::fprintf(stderr, "shoal: on node %s %s\n", node.Hex().c_str(), part->note.c_str());
     } else if (absl::IsInvalidArgument(part.status())) {
       return part.status();
     } else {
@@ -252,7 +253,7 @@ int List(const Options& options) {
   if (!client.ok()) return Complain(client.status());
   const std::string argument = options.positional().size() > 1 ? options.positional()[1] : "";
   absl::StatusOr<Json> rows =
-      found->of_raylets ? ListAtRaylets(&*client, found->kind, argument) : client->List(Address::Head(), found->kind, argument);
+      found->of_raylets ? ListAtRaylets(&*client, found->kind, "") : client->List(Address::Head(), found->kind, argument);
   if (!rows.ok()) return Complain(rows.status());
   if (name == "tasks") rows = MergeTasks(*rows);
   if (!argument.empty()) rows = Naming(*rows, argument);
@@ -283,7 +284,7 @@ absl::StatusOr<Json> Explanations(AdminClient* client, const std::string& id) {
 
 // The row of one task, and if it is queued the demand of its owner for its shape.
 absl::StatusOr<Json> WhyTask(AdminClient* client, const std::string& id) {
-  absl::StatusOr<Json> tasks = ListAtRaylets(client, "tasks", "");
+  absl::StatusOr<Json> tasks = ListAtRaylets(client, "tasks", id);
   if (!tasks.ok()) return tasks;
   const Json merged = MergeTasks(*tasks);
   for (const Json& task : merged.items()) {

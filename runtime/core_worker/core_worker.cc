@@ -177,7 +177,7 @@ void CoreWorker::Impl::ListRows(const Turn& t, const Address& from, const ListSt
   ListStateReply& reply = outbox_.Post<ListStateReply>(t, from);
   reply.request = message.request;
   if (message.kind == "tasks") {
-    reply.json = absl::StrCat("[", core_worker::DescribeTasks(references_, executor_, message.limit), "]");
+    reply.json = absl::StrCat("[", core_worker::DescribeTasks(references_, executor_, message.argument, message.limit), "]");
   } else if (message.kind == "objects") {
     reply.json = absl::StrCat("[", core_worker::DescribeObjects(references_, message.limit), "]");
   } else {
@@ -459,7 +459,7 @@ CoreWorker::Counters CoreWorker::counters() const {
 }
 
 std::string CoreWorker::DescribeTasks(uint32_t limit) const {
-  return core_worker::DescribeTasks(impl_->references_, impl_->executor_, limit);
+  return core_worker::DescribeTasks(impl_->references_, impl_->executor_, "", limit);
 }
 
 std::string CoreWorker::DescribeObjects(uint32_t limit) const {

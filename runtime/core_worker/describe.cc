@@ -88,13 +88,15 @@ Row ObjectRow(const ObjectEntry* entry) {
 
 }  // namespace
 
-std::string DescribeTasks(const References& references, const Executor& executor, uint32_t limit) {
+std::string DescribeTasks(const References& references, const Executor& executor, const std::string& only, uint32_t limit) {
+  const auto asked = [&](const TaskSpec& spec) { return only.empty() || spec.id.Hex() == only; };
   std::vector<std::string> rows;
   const SubmittedTask* last = nullptr;
   for (const ObjectEntry* entry : references.Sorted()) {
     const SubmittedTask* task = entry->producer;
     if (task == nullptr || task == last || !task->pending()) continue;
     last = task;
+    if (!asked(task->spec)) continue;
     if (rows.size() >= limit) break;
     Row row = TaskRow(task->spec, StateName(task->state));
     if (task->lease != nullptr) row.push_back({"worker", JsonQuote(task->lease->worker.ToString())});
@@ -102,6 +104,7 @@ std::string DescribeTasks(const References& references, const Executor& executor
     rows.push_back(ToJson(row));
   }
   for (const TaskHere* task : executor.Sorted()) {
+    if (!asked(task->spec)) continue;
     if (rows.size() >= limit) break;
     Row row = TaskRow(task->spec, StateName(task->state));
     row.push_back({"caller", JsonQuote(task->caller.ToString())});

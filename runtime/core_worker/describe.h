@@ -10,8 +10,8 @@
 
 namespace shoal::core_worker {
 
-// Comma-separated, at most `limit`: tasks submitted here, then those of others that are here.
-std::string DescribeTasks(const References& references, const Executor& executor, uint32_t limit);
+// Comma-separated, at most `limit`: tasks submitted here, then those of others that are here. With `only`, the rows of that task alone.
+std::string DescribeTasks(const References& references, const Executor& executor, const std::string& only, uint32_t limit);
 std::string DescribeObjects(const References& references, uint32_t limit);
 
 }  // namespace shoal::core_worker

@@ -122,6 +122,13 @@ void StateTables::Answer(const Turn& t, RequestId id) {
   ListStateReply& reply = Post<ListStateReply>(t, it->second.asker);
   reply.request = it->second.request;
   reply.json = absl::StrCat("[", it->second.rows, "]");
+  for (const WorkerId worker : it->second.open) {
+    const Worker* silent = parts_.pool->Find(worker);
+    if (silent == nullptr) continue;
+    absl::StrAppend(&reply.note, reply.note.empty() ? "" : ", ", silent->role == Role::kDriver ? "the driver" : "a worker", " with pid ",
+                    silent->pid);
+  }
+  if (!reply.note.empty()) absl::StrAppend(&reply.note, " did not answer within ", kAskWorkersFor / 1s, " s, and what it knows is left out");
   queries_.erase(it);
 }
 

@@ -75,3 +75,24 @@ def test_a_daemon_that_somebody_stopped_is_named(node: Node) -> None:
         os.kill(node.raylet_pid, signal.SIGCONT)
     assert status.returncode == FAILED
     assert f"the raylet is stopped; let it go on with `kill -CONT {node.raylet_pid}`" in status.stderr
+
+
+def test_a_process_that_does_not_answer_is_named(node: Node, tmp_path: pathlib.Path) -> None:
+    go, started = str(tmp_path / "go"), tmp_path / "started"
+    running = wait_for.remote(go, str(started))
+    wait_until(started.exists, 20, "the task runs")
+
+    def leased() -> list[int]:
+        return [row["pid"] for row in node.json("list", "workers") if row["state"] == "leased"]
+
+    wait_until(leased, 10, "the head has heard of the worker")
+    (worker,) = leased()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        listed = node.shoal("why", task_id(running))
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert f"a worker with pid {worker} did not answer within 1 s" in listed.stderr
+    assert task_id(running) in listed.stdout, "its owner knows of it"
+    (tmp_path / "go").touch()
+    shoal.get(running)
