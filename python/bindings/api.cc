@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <random>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/numbers.h"
+#include "python/bindings/interrupts.h"
 #include "python/bindings/object_ref.h"
 #include "python/bindings/submit.h"
 #include "python/bindings/value.h"
-#include "python/bindings/worker.h"
 
 namespace shoal::python {
 namespace {
@@ -357,6 +358,13 @@ PyObject* RegisterShape(PyObject*, PyObject* args) {
   return PyLong_FromUnsignedLongLong(id->value);
 }
 
+PlacementGroupId NewGroupId() {
+  std::random_device device;
+  uint64_t value = 0;
+  while (value == 0) value = (uint64_t{device()} << 32) | device();
+  return PlacementGroupId{value};
+}
+
 // create_placement_group(bundles, strategy, name, detached, selectors) -> hex id
 PyObject* CreatePlacementGroup(PyObject*, PyObject* args) {
   PyObject *bundles = nullptr, *selectors = nullptr;
@@ -369,7 +377,7 @@ PyObject* CreatePlacementGroup(PyObject*, PyObject* args) {
   io::CoreProcess* core = CoreOrRaise();
   if (core == nullptr) return nullptr;
   PlacementGroupSpec spec;
-  spec.id = NewRandomId<PlacementGroupId>();
+  spec.id = NewGroupId();
   spec.job = core->job();
   spec.owner = core->self();
   spec.name = name;

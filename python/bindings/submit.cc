@@ -10,7 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "python/bindings/api.h"
 #include "python/bindings/args.h"
-#include "python/bindings/worker.h"
+#include "python/bindings/interrupts.h"
 
 namespace shoal::python {
 
