@@ -162,6 +162,15 @@ bool IsMainThread() {
   return PyThread_get_thread_ident() == main_id;
 }
 
+bool SetCurrentTask(PyObject* task) {
+  const Ref token(PyContextVar_Set(task_variable, task));
+  return static_cast<bool>(token);
+}
+
+void SetCancelledError() {
+  PyErr_SetString(cancelled_class != nullptr ? cancelled_class : PyExc_RuntimeError, "The task was cancelled.");
+}
+
 bool RaiseIfCancelled() {
   {
     std::lock_guard<std::mutex> lock(interrupts().mutex);
@@ -170,7 +179,7 @@ bool RaiseIfCancelled() {
   running_task.cancelled = true;
   // The Python side may have aimed the same error at this thread; once is enough.
   PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), nullptr);
-  PyErr_SetString(cancelled_class != nullptr ? cancelled_class : PyExc_RuntimeError, "The task was cancelled.");
+  SetCancelledError();
   return true;
 }
 

@@ -27,6 +27,10 @@ TaskId CurrentTaskId();
 bool IsMainThread();
 // If the task of this thread has been cancelled: raises TaskCancelledError and returns true.
 bool RaiseIfCancelled();
+// The task that runs in the current asyncio context. False with a Python error set.
+bool SetCurrentTask(PyObject* task);
+// Raises TaskCancelledError.
+void SetCancelledError();
 // The task has ended.
 void ForgetCancellation(const TaskId& id);
 // Routes cancellations of the core to this process's threads. Call once, after connecting as a worker.

@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "python/bindings/api.h"
 #include "python/bindings/args.h"
+#include "python/bindings/coroutine_calls.h"
 #include "python/bindings/interrupts.h"
 #include "python/bindings/object_ref.h"
 #include "python/bindings/submit.h"
@@ -242,8 +243,9 @@ PYBIND11_MODULE(_shoal, m) {
   m.doc() = "The C++ core of Shoal; see shoal/__init__.py for what is meant for users.";
   PyObject* module = m.ptr();
   if (PyModule_AddFunctions(module, adopt_method) < 0 || !AddObjectRefType(module) || !AddBufferType(module) ||
-      !AddSubmitTypes(module) || !AddTaskType(module) || PyModule_AddFunctions(module, api_methods) < 0 ||
-      PyModule_AddFunctions(module, worker_methods) < 0 || PyModule_AddFunctions(module, interrupt_methods) < 0) {
+      !AddSubmitTypes(module) || !AddTaskType(module) || !ReadyCoroutineCallType() || PyModule_AddFunctions(module, api_methods) < 0 ||
+      PyModule_AddFunctions(module, worker_methods) < 0 || PyModule_AddFunctions(module, interrupt_methods) < 0 ||
+      PyModule_AddFunctions(module, coroutine_methods) < 0) {
     throw py::error_already_set();
   }
   m.def("set_hook", &SetHook);

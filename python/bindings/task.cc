@@ -38,7 +38,7 @@ struct Failure {
   bool exits = false;    // exit_actor(): the worker leaves
 };
 
-Failure DescribeError(PyObject* handler, const TaskSpec& spec) {
+Failure DescribeError(const TaskSpec& spec) {
   PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
   PyErr_Fetch(&type, &value, &traceback);
   PyErr_NormalizeException(&type, &value, &traceback);
@@ -48,7 +48,7 @@ Failure DescribeError(PyObject* handler, const TaskSpec& spec) {
   int kind = 0, final = 0, exits = 0;
   const char *message = nullptr, *detail = nullptr;
   Py_ssize_t message_size = 0, detail_size = 0;
-  Ref described(PyObject_CallMethod(handler, "describe", "Osy#", value, spec.name.c_str(), options.data(),
+  Ref described(PyObject_CallMethod(handler_object, "describe", "Osy#", value, spec.name.c_str(), options.data(),
                                     static_cast<Py_ssize_t>(options.size())));
   Failure failure;
   if (described && PyArg_ParseTuple(described.get(), "is#y#pp", &kind, &message, &message_size, &detail, &detail_size,
@@ -90,18 +90,18 @@ Ref Unpack(PyObject* value, const TaskSpec& spec) {
 
 }  // namespace
 
-void FinishWithError(PyObject* handler, const TaskSpec& spec, bool exiting) {
-  Failure failure = DescribeError(handler, spec);
+void FinishWithError(const TaskSpec& spec, bool exiting) {
+  Failure failure = DescribeError(spec);
   ForgetCancellation(spec.id);
   std::shared_ptr<io::CoreProcess> core = session.core;
   if (core != nullptr) core->FailTask(spec, std::move(failure.error), exiting || failure.exits, failure.final);
 }
 
 // Small values are encoded on the stack of this function: `fill` runs before it returns.
-void FinishWithValue(PyObject* handler, const TaskSpec& spec, Ref value, bool exiting) {
+void FinishWithValue(const TaskSpec& spec, Ref value, bool exiting) {
   if (spec.num_returns == 1) {
     Encoded encoded;
-    if (!encoded.Encode(value.get())) return FinishWithError(handler, spec, exiting);
+    if (!encoded.Encode(value.get())) return FinishWithError(spec, exiting);
     std::vector<io::NewValue> results(1);
     results[0] = {encoded.size(), [&encoded](char* to) { encoded.CopyTo(to); }, encoded.contained(), {}};
     return Finish(spec, std::move(results), exiting, false);
@@ -112,11 +112,11 @@ void FinishWithValue(PyObject* handler, const TaskSpec& spec, Ref value, bool ex
     return Finish(spec, std::move(results), exiting, false);
   }
   Ref values = Unpack(value.get(), spec);
-  if (!values) return FinishWithError(handler, spec, exiting);
+  if (!values) return FinishWithError(spec, exiting);
   std::vector<std::unique_ptr<Encoded>> encoded;
   for (uint32_t i = 0; i < spec.num_returns; ++i) {
     Encoded* one = encoded.emplace_back(std::make_unique<Encoded>()).get();
-    if (!one->Encode(PyTuple_GET_ITEM(values.get(), i))) return FinishWithError(handler, spec, exiting);
+    if (!one->Encode(PyTuple_GET_ITEM(values.get(), i))) return FinishWithError(spec, exiting);
     results[i] = {one->size(), [one](char* to) { one->CopyTo(to); }, one->contained(), {}};
   }
   Finish(spec, std::move(results), exiting, false);
@@ -132,7 +132,7 @@ Ref CallWithArguments(io::AssignedTask* assigned, PyObject* callable) {
   return result;
 }
 
-void RunHere(PyObject* handler, io::AssignedTask* assigned, PyObject* callable, bool exiting) {
+void RunHere(io::AssignedTask* assigned, PyObject* callable, bool exiting) {
   const TaskSpec& spec = assigned->task.spec;
   Ref result;
   {
@@ -142,9 +142,9 @@ void RunHere(PyObject* handler, io::AssignedTask* assigned, PyObject* callable, 
     if (result && PyErr_CheckSignals() < 0) result = Ref();
   }
   if (result) {
-    FinishWithValue(handler, spec, std::move(result), exiting);
+    FinishWithValue(spec, std::move(result), exiting);
   } else {
-    FinishWithError(handler, spec, exiting);
+    FinishWithError(spec, exiting);
   }
 }
 
@@ -166,13 +166,8 @@ void TaskDealloc(PyObject* object) {
 }
 
 PyObject* TaskName(PyObject* self, void*) { return PyUnicode_FromString(SpecOf(self).name.c_str()); }
-PyObject* TaskMethodName(PyObject* self, void*) {
-  const std::string& name = SpecOf(self).name;
-  return PyUnicode_FromString(name.substr(name.rfind('.') + 1).c_str());
-}
 PyObject* TaskHex(PyObject* self, void*) { return PyUnicode_FromString(SpecOf(self).id.Hex().c_str()); }
 PyObject* TaskActorId(PyObject* self, void*) { return PyUnicode_FromString(SpecOf(self).actor.Hex().c_str()); }
-PyObject* TaskGroup(PyObject* self, void*) { return PyUnicode_FromString(SpecOf(self).concurrency_group.c_str()); }
 PyObject* TaskAttempt(PyObject* self, void*) { return PyLong_FromUnsignedLong(SpecOf(self).attempt); }
 PyObject* TaskFunction(PyObject* self, void*) { return PyLong_FromUnsignedLongLong(SpecOf(self).function.value); }
 PyObject* TaskOptions(PyObject* self, void*) {
@@ -197,10 +192,8 @@ PyObject* TaskActor(PyObject* self, void*) {
 
 PyGetSetDef task_getters[] = {
     {"name", TaskName, nullptr, "Of the function, or Class.method.", nullptr},
-    {"method_name", TaskMethodName, nullptr, "What follows the last dot.", nullptr},
     {"task_id", TaskHex, nullptr, nullptr, nullptr},
     {"actor_id", TaskActorId, nullptr, nullptr, nullptr},
-    {"concurrency_group", TaskGroup, nullptr, nullptr, nullptr},
     {"attempt", TaskAttempt, nullptr, nullptr, nullptr},
     {"function_id", TaskFunction, nullptr, nullptr, nullptr},
     {"options", TaskOptions, nullptr, nullptr, nullptr},
@@ -233,7 +226,7 @@ PyObject* TaskRun(PyObject* self, PyObject* args) {
   int exiting = 0;
   if (!PyArg_ParseTuple(args, "Op", &callable, &exiting) || !TakeFinish(self)) return nullptr;
   Ref keep = Ref::Borrow(self);
-  RunHere(handler_object, &AsTask(self)->assigned, callable, exiting != 0);
+  RunHere(&AsTask(self)->assigned, callable, exiting != 0);
   Py_RETURN_NONE;
 }
 
@@ -247,7 +240,7 @@ PyObject* TaskFinish(PyObject* self, PyObject* args) {
   PyObject* value = nullptr;
   int exiting = 0;
   if (!PyArg_ParseTuple(args, "Op", &value, &exiting) || !TakeFinish(self)) return nullptr;
-  FinishWithValue(handler_object, SpecOf(self), Ref::Borrow(value), exiting != 0);
+  FinishWithValue(SpecOf(self), Ref::Borrow(value), exiting != 0);
   Py_RETURN_NONE;
 }
 
@@ -256,7 +249,7 @@ PyObject* TaskFail(PyObject* self, PyObject* args) {
   int exiting = 0;
   if (!PyArg_ParseTuple(args, "Op", &error, &exiting) || !TakeFinish(self)) return nullptr;
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
-  FinishWithError(handler_object, SpecOf(self), exiting != 0);
+  FinishWithError(SpecOf(self), exiting != 0);
   Py_RETURN_NONE;
 }
 

@@ -24,11 +24,11 @@ PyObject* NewTask(io::AssignedTask&& assigned);
 // Calls and gives the arguments up before it returns, so that no reference among them outlives the call here.
 Ref CallWithArguments(io::AssignedTask* assigned, PyObject* callable);
 // The whole task, in this thread.
-void RunHere(PyObject* handler, io::AssignedTask* assigned, PyObject* callable, bool exiting);
+void RunHere(io::AssignedTask* assigned, PyObject* callable, bool exiting);
 // Encodes and hands over what a task returned.
-void FinishWithValue(PyObject* handler, const TaskSpec& spec, Ref value, bool exiting);
+void FinishWithValue(const TaskSpec& spec, Ref value, bool exiting);
 // Describes the Python error that is set, clears it, and hands it over.
-void FinishWithError(PyObject* handler, const TaskSpec& spec, bool exiting);
+void FinishWithError(const TaskSpec& spec, bool exiting);
 
 bool AddTaskType(PyObject* module);
 

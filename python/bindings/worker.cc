@@ -53,11 +53,11 @@ class Loop {
     const TaskSpec& spec = assigned->task.spec;
     PyObject* function = Function(assigned);
     if (function == nullptr) {
-      FinishWithError(handler_, spec, false);
+      FinishWithError(spec, false);
       return true;
     }
     if (spec.options.empty()) {
-      RunHere(handler_, assigned, function, false);
+      RunHere(assigned, function, false);
       return true;
     }
     Ref task(NewTask(std::move(*assigned)));
@@ -102,53 +102,26 @@ class Loop {
     const TaskSpec& spec = assigned->task.spec;
     if (!instance_) {
       const Ref raises(PyObject_CallMethod(handler_, "no_actor", nullptr));
-      FinishWithError(handler_, spec, false);
+      FinishWithError(spec, false);
       return true;
     }
-    Ref method(Method(spec));
+    Ref method(MethodOf(instance_.get(), spec));
     if (method) {
-      RunHere(handler_, assigned, method.get(), false);
+      RunHere(assigned, method.get(), false);
     } else {
-      FinishWithError(handler_, spec, false);
+      FinishWithError(spec, false);
     }
     return true;
-  }
-
-  // The bound method that follows the last dot of the task's name.
-  PyObject* Method(const TaskSpec& spec) {
-    auto found = names_.find(spec.name);
-    if (found == names_.end()) {
-      const size_t dot = spec.name.rfind('.');
-      Ref name(PyUnicode_InternFromString(spec.name.c_str() + (dot == std::string::npos ? 0 : dot + 1)));
-      if (!name) return nullptr;
-      found = names_.emplace(spec.name, std::move(name)).first;
-    }
-    const Ref name = Ref::Borrow(found->second.get());  // what Python runs meanwhile may move the map's entries
-    PyObject* method = PyObject_GetAttr(instance_.get(), name.get());
-    if (method != nullptr || !PyErr_ExceptionMatches(PyExc_AttributeError)) return method;
-    PyErr_Clear();
-    return PyObject_CallMethod(handler_, "builtin_method", "OO", instance_.get(), name.get());
   }
 
   PyObject* handler_;
   absl::flat_hash_map<FunctionId, Ref> functions_;
   absl::flat_hash_map<FunctionId, Payload> unloaded_;
-  absl::flat_hash_map<std::string, Ref> names_;
   Ref instance_;
   bool handed_over_ = false;
   std::unique_ptr<CallThreads> threads_;
 };
 Loop* loop = nullptr;  // of this process; never destroyed, since threads that outlive it may need its functions
-
-// Tells the handler of an assignment that it does not know yet. False with a Python error set if it failed.
-bool TellAssignment(io::CoreProcess* core) {
-  static uint64_t told = 0;
-  const uint64_t current = core->AssignmentVersion();
-  if (current == told) return true;
-  told = current;
-  Ref env_vars(ToDict(core->Assignment().env_vars));
-  return env_vars && Ref(PyObject_CallMethod(handler_object, "assigned", "O", env_vars.get()));
-}
 
 // serve_calls(): what each thread of an actor does until the process is to exit
 PyObject* ServeCalls(PyObject*, PyObject*) {
@@ -177,45 +150,6 @@ PyObject* RunWorker(PyObject*, PyObject* handler) {
   return PyObject_CallMethod(handler, "serve", nullptr);
 }
 
-// watch_fd(fd): next_tasks returns while it is readable
-PyObject* WatchFd(PyObject*, PyObject* fd) {
-  if (CoreOrRaise() == nullptr) return nullptr;
-  const absl::Status status = session.core->WatchFd(static_cast<int>(PyLong_AsLong(fd)));
-  if (status.ok()) Py_RETURN_NONE;
-  PyErr_SetString(PyExc_OSError, std::string(status.message()).c_str());
-  return nullptr;
-}
-
-// next_tasks(seconds or None) -> [Task], perhaps none; None when this process is to exit
-PyObject* NextTasks(PyObject*, PyObject* seconds) {
-  if (CoreOrRaise() == nullptr) return nullptr;
-  std::shared_ptr<io::CoreProcess> core = session.core;
-  std::optional<Duration> timeout;
-  if (seconds != Py_None) {
-    const double value = PyFloat_AsDouble(seconds);
-    if (value == -1 && PyErr_Occurred()) return nullptr;
-    timeout = Duration(static_cast<int64_t>(std::clamp(value, 0.0, 1e9) * 1e9));
-  }
-  static std::vector<io::AssignedTask> arrived;  // of the main thread
-  bool more = false;
-  if (timeout == Duration::zero()) {
-    more = core->NextTasks(timeout, &arrived);
-  } else {
-    WithoutGil unlocked;
-    more = core->NextTasks(timeout, &arrived);
-  }
-  if (!more) Py_RETURN_NONE;
-  if (PyErr_CheckSignals() < 0 || !TellAssignment(core.get())) return nullptr;
-  Ref tasks(PyList_New(static_cast<Py_ssize_t>(arrived.size())));
-  if (!tasks) return nullptr;
-  for (size_t i = 0; i < arrived.size(); ++i) {
-    PyObject* task = NewTask(std::move(arrived[i]));
-    if (task == nullptr) return nullptr;
-    PyList_SET_ITEM(tasks.get(), static_cast<Py_ssize_t>(i), task);
-  }
-  arrived.clear();
-  return tasks.release();
-}
 // set_concurrency(max_concurrency, {group: size}, threads): what the machine hands out at a time, and the threads that take it
 PyObject* SetConcurrency(PyObject*, PyObject* args) {
   int max_concurrency = 1;
@@ -248,10 +182,33 @@ PyObject* AssignedResources(PyObject*, PyObject*) {
 }
 }  // namespace
 
+PyObject* MethodOf(PyObject* instance, const TaskSpec& spec) {
+  static auto* names = new absl::flat_hash_map<std::string, Ref>();
+  auto found = names->find(spec.name);
+  if (found == names->end()) {
+    const size_t dot = spec.name.rfind('.');
+    Ref name(PyUnicode_InternFromString(spec.name.c_str() + (dot == std::string::npos ? 0 : dot + 1)));
+    if (!name) return nullptr;
+    found = names->emplace(spec.name, std::move(name)).first;
+  }
+  const Ref name = Ref::Borrow(found->second.get());  // what Python runs meanwhile may move the map's entries
+  PyObject* method = PyObject_GetAttr(instance, name.get());
+  if (method != nullptr || !PyErr_ExceptionMatches(PyExc_AttributeError)) return method;
+  PyErr_Clear();
+  return PyObject_CallMethod(handler_object, "builtin_method", "OO", instance, name.get());
+}
+
+bool TellAssignment(io::CoreProcess* core) {
+  static uint64_t told = 0;
+  const uint64_t current = core->AssignmentVersion();
+  if (current == told) return true;
+  told = current;
+  Ref env_vars(ToDict(core->Assignment().env_vars));
+  return env_vars && Ref(PyObject_CallMethod(handler_object, "assigned", "O", env_vars.get()));
+}
+
 PyMethodDef worker_methods[] = {
     {"run_worker", RunWorker, METH_O, "run_worker(handler): runs tasks until this process is to exit."},
-    {"next_tasks", NextTasks, METH_O, "next_tasks(seconds or None) -> [Task], perhaps none; None when this process is to exit."},
-    {"watch_fd", WatchFd, METH_O, "watch_fd(fd): next_tasks returns while it is readable."},
     {"set_concurrency", SetConcurrency, METH_VARARGS, "set_concurrency(max_concurrency, groups, threads)"},
     {"serve_calls", ServeCalls, METH_NOARGS, "What each thread of an actor does until the process is to exit."},
     {"assigned_resources", AssignedResources, METH_NOARGS, "What the running task or the actor holds, as a dict."},

@@ -9,6 +9,11 @@
 
 namespace shoal::python {
 
+// The bound method that follows the last dot of the task's name; null with a Python error set.
+PyObject* MethodOf(PyObject* instance, const TaskSpec& spec);
+// Tells the handler of an assignment that it does not know yet. False with a Python error set if it failed.
+bool TellAssignment(io::CoreProcess* core);
+
 extern PyMethodDef worker_methods[];  // ends with a null entry
 
 }  // namespace shoal::python

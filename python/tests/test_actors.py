@@ -7,6 +7,7 @@ import os
 import pathlib
 import threading
 import time
+import types
 
 import pytest
 
@@ -458,6 +459,68 @@ def test_asyncio_actors_return_values_and_errors():
     assert shoal.get(actor.plain.remote()) is True
     with pytest.raises(KeyError):
         shoal.get(actor.fail.remote())
+
+
+class Later:
+    """An awaitable that is no coroutine."""
+
+    def __await__(self):
+        yield from asyncio.sleep(0).__await__()
+        return "later"
+
+
+@shoal.remote
+class Awaitables:
+    """What its methods return is awaited, whatever its kind."""
+
+    async def timed(self):
+        await asyncio.wait_for(asyncio.sleep(0), 60)
+        return asyncio.current_task() in asyncio.all_tasks()
+
+    def later(self):
+        return Later()
+
+    @types.coroutine
+    def generator(self):
+        yield from asyncio.sleep(0).__await__()
+        return "generator"
+
+    def put(self):
+        return shoal.put("reference")
+
+    async def suppress(self):
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            return "not now"
+
+    async def gather(self):
+        return await asyncio.gather(*(asyncio.sleep(0, i) for i in range(3)))
+
+    async def nothing(self):
+        raise StopAsyncIteration
+
+    async def started(self):
+        return True
+
+
+def test_whatever_can_be_awaited_is():
+    actor = Awaitables.remote()
+    assert shoal.get(actor.timed.remote(), timeout=60) is True
+    assert shoal.get(actor.later.remote(), timeout=60) == "later"
+    assert shoal.get(actor.generator.remote(), timeout=60) == "generator"
+    assert shoal.get(actor.put.remote(), timeout=60) == "reference"
+    assert shoal.get(actor.gather.remote(), timeout=60) == [0, 1, 2]
+    with pytest.raises(StopAsyncIteration):
+        shoal.get(actor.nothing.remote(), timeout=60)
+
+
+def test_a_coroutine_may_decline_its_cancellation():
+    actor = Awaitables.remote()
+    ref = actor.suppress.remote()
+    assert shoal.get(actor.started.remote(), timeout=60)  # it began before this one
+    shoal.cancel(ref)
+    assert shoal.get(ref, timeout=60) == "not now"
 
 
 def test_a_coroutine_is_cancelled(tmp_path):

@@ -1,38 +1,31 @@
-"""How an asyncio actor's calls run: as coroutines of an event loop in the main thread."""
+"""An asyncio actor's calls run as coroutines of an event loop in the main thread (see coroutine_calls.h)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
 import selectors
 from collections.abc import Callable
 from typing import Any
 
 from shoal import _shoal
-from shoal._internal.executors import Executor, method_of
-from shoal.exceptions import TaskCancelledError
+from shoal._internal.executors import Executor
 
-# The task that runs in an asyncio context; the C++ side reads it too.
+# The task that runs in an asyncio context; the C++ side sets and reads it.
 _current: contextvars.ContextVar[_shoal.Task | None] = contextvars.ContextVar("shoal_task", default=None)
 
 
 class _CallSelector(selectors.EpollSelector):
     """What the loop sleeps in: it waits for calls and for the loop's descriptors at the same time, in one thread."""
 
-    def __init__(self, start: Callable[[_shoal.Task], None], stop: Callable[[], None]) -> None:
+    def __init__(self, stop: Callable[[], None]) -> None:
         super().__init__()
-        self._start = start
         self._stop = stop
         _shoal.watch_fd(self.fileno())
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        tasks = _shoal.next_tasks(timeout)
-        if tasks is None:
+        if not _shoal.start_calls(timeout):
             self._stop()
-        else:
-            for task in tasks:
-                self._start(task)
         return super().select(0)
 
 
@@ -41,9 +34,8 @@ class AsyncioExecutor(Executor):
 
     def __init__(self) -> None:
         super().__init__(threads=0)
-        self._running: dict[str, asyncio.Task[None]] = {}
         self._exiting = False
-        self._loop = asyncio.SelectorEventLoop(_CallSelector(self._start, self._stop))
+        self._loop = asyncio.SelectorEventLoop(_CallSelector(self._stop))
         asyncio.set_event_loop(self._loop)
         _shoal.set_task_variable(_current)
 
@@ -54,41 +46,21 @@ class AsyncioExecutor(Executor):
             args, kwargs = task.arguments()
             return cls(*args, **kwargs)
 
-        self.instance = self._loop.run_until_complete(construct())
-        return self.instance
+        instance = self._loop.run_until_complete(construct())
+        _shoal.serve_coroutines(instance, self._loop, asyncio.Task, asyncio.CancelledError)
+        return instance
 
     def serve(self) -> None:
         while not self._exiting:  # a call may stop the loop
             self._loop.run_forever()
 
-    def _start(self, task: _shoal.Task) -> None:
-        self._running[task.task_id] = self._loop.create_task(self._run(task))
-
     def _stop(self) -> None:
         self._exiting = True
         self._loop.stop()
 
-    async def _run(self, task: _shoal.Task) -> None:
-        _current.set(task)
-        try:
-            method = method_of(self.instance, task)
-            args, kwargs = task.arguments()
-            value = method(*args, **kwargs)
-            del args, kwargs
-            if inspect.isawaitable(value):
-                value = await value
-        except asyncio.CancelledError:
-            task.fail(TaskCancelledError("The task was cancelled."), False)
-        except BaseException as error:
-            task.fail(error, False)
-        else:
-            task.finish(value, False)
-        finally:
-            self._running.pop(task.task_id, None)
-
     def cancel(self, task_id: str) -> None:
         def stop() -> None:
-            running = self._running.get(task_id)
+            running = _shoal.running_call(task_id)
             if running is not None:
                 running.cancel()
 

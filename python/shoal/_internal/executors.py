@@ -12,17 +12,6 @@ from shoal import _shoal
 from shoal._internal import limits
 
 
-def method_of(instance: Any, task: _shoal.Task) -> Any:
-    """The bound method that a call names."""
-    name = task.method_name
-    try:
-        return getattr(instance, name)
-    except AttributeError:
-        from shoal._internal.worker import builtin_method
-
-        return builtin_method(instance, name)
-
-
 class Executor:
     """Calls run in the C++ loop (python/bindings/call_threads.h): only the constructor comes here."""
 
