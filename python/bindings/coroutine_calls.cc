@@ -22,7 +22,8 @@ struct Server {
   PyObject* loop = nullptr;
   PyObject* task_class = nullptr;       // asyncio.Task
   PyObject* cancelled_class = nullptr;  // asyncio.CancelledError
-  PyObject* loop_name = nullptr;        // ("loop",)
+  PyObject* name = nullptr;             // of every asyncio.Task: to number them costs more than to run a short call
+  PyObject* keywords = nullptr;         // ("loop", "name")
   absl::flat_hash_map<TaskId, Ref> running;  // asyncio.Tasks: the loop itself holds them weakly
 };
 Server* server = nullptr;
@@ -181,8 +182,8 @@ bool Start(io::AssignedTask&& assigned) {
   call->task = task.release();
   call->coroutine = nullptr;
   const Ref keep(reinterpret_cast<PyObject*>(call));
-  PyObject* args[] = {keep.get(), server->loop};
-  Ref running(PyObject_Vectorcall(server->task_class, args, 1, server->loop_name));
+  PyObject* args[] = {keep.get(), server->loop, server->name};
+  Ref running(PyObject_Vectorcall(server->task_class, args, 1, server->keywords));
   if (!running) return false;
   server->running[id] = std::move(running);
   return true;
@@ -198,8 +199,9 @@ PyObject* ServeCoroutines(PyObject*, PyObject* args) {
   server->loop = loop;
   server->task_class = task_class;
   server->cancelled_class = cancelled;
-  server->loop_name = Py_BuildValue("(s)", "loop");
-  if (server->loop_name == nullptr) return nullptr;
+  server->name = PyUnicode_InternFromString("shoal-call");
+  server->keywords = Py_BuildValue("(ss)", "loop", "name");
+  if (server->name == nullptr || server->keywords == nullptr) return nullptr;
   Py_RETURN_NONE;
 }
 

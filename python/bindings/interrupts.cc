@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -21,9 +22,17 @@ struct Interrupts {
   std::mutex mutex;
   std::condition_variable arrived;
   absl::flat_hash_set<TaskId> cancelled;
+  std::atomic<bool> any = false;  // cancelled holds some; written with the mutex held
   std::deque<TaskId> elsewhere;  // of tasks that do not run in the main thread
   TaskId in_main_thread;
   absl::flat_hash_map<TaskId, unsigned long> in_threads;  // Python's identifier of the thread
+
+  // True if the task was cancelled, for the one who asks first.
+  bool Take(const TaskId& id) {
+    const bool taken = id && cancelled.erase(id) > 0;
+    any = !cancelled.empty();
+    return taken;
+  }
 };
 Interrupts& interrupts() {
   static auto* instance = new Interrupts();
@@ -63,8 +72,9 @@ Running::~Running() {
 }
 
 void ForgetCancellation(const TaskId& id) {
+  if (!interrupts().any) return;
   std::lock_guard<std::mutex> lock(interrupts().mutex);
-  interrupts().cancelled.erase(id);
+  interrupts().Take(id);
 }
 
 namespace {
@@ -133,7 +143,7 @@ PyObject* SetCancelSignal(PyObject*, PyObject* args) {
 // cancel_requested() -> True once if the task that runs in this thread has been cancelled
 PyObject* CancelRequested(PyObject*, PyObject*) {
   std::lock_guard<std::mutex> lock(interrupts().mutex);
-  if (!running_task.id || interrupts().cancelled.erase(running_task.id) == 0) Py_RETURN_FALSE;
+  if (!interrupts().Take(running_task.id)) Py_RETURN_FALSE;
   running_task.cancelled = true;
   Py_RETURN_TRUE;
 }
@@ -172,9 +182,10 @@ void SetCancelledError() {
 }
 
 bool RaiseIfCancelled() {
+  if (!interrupts().any) return false;
   {
     std::lock_guard<std::mutex> lock(interrupts().mutex);
-    if (!running_task.id || interrupts().cancelled.erase(running_task.id) == 0) return false;
+    if (!interrupts().Take(running_task.id)) return false;
   }
   running_task.cancelled = true;
   // The Python side may have aimed the same error at this thread; once is enough.
@@ -189,6 +200,7 @@ void InstallInterrupts() {
     {
       std::lock_guard<std::mutex> lock(interrupts().mutex);
       interrupts().cancelled.insert(id);
+      interrupts().any = true;
       if (interrupts().in_main_thread == id) {
         pthread_kill(main_thread, cancel_signal);
       } else {

@@ -313,6 +313,15 @@ bool CoreWorker::Want(TimePoint now, const ObjectRefInfo& ref, bool local_bytes,
   return impl_->objects_.Want(step, ref, local_bytes);
 }
 
+size_t CoreWorker::WantAll(TimePoint now, absl::Span<const ObjectRefInfo> refs, CoreWorkerActions* actions) {
+  Impl::Step step(impl_.get(), now, actions);
+  size_t here = 0;
+  for (size_t i = 0; i < refs.size(); ++i) {
+    if (impl_->objects_.Want(step, refs[i], /*local_bytes=*/true) && here == i) ++here;
+  }
+  return here;
+}
+
 std::optional<LocalBlock> CoreWorker::AcquireBlock(const ObjectId& id) {
   return impl_->objects_.Acquire(impl_->references_.Find(id));
 }

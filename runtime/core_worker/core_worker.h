@@ -67,6 +67,8 @@ class CoreWorker {
   // known and, with `local_bytes`, inline, an error, or local. Else the id comes once in actions.ready. The caller
   // must hold a reference. Safe to repeat; a later call with `local_bytes` widens the wish.
   bool Want(TimePoint now, const ObjectRefInfo& ref, bool local_bytes, CoreWorkerActions* actions);
+  // As Want for each, with `local_bytes`; how many from the front are here.
+  size_t WantAll(TimePoint now, absl::Span<const ObjectRefInfo> refs, CoreWorkerActions* actions);
   // Where the bytes of a stored object lie, pinned until a ReleaseBlock for each Acquire; nullopt if they are not local.
   // A pin outlives the references to the object.
   std::optional<LocalBlock> AcquireBlock(const ObjectId& id);

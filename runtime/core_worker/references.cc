@@ -13,22 +13,25 @@ constexpr size_t kRememberedDead = 1024;
 }  // namespace
 
 References::~References() {
-  for (auto& [id, entry] : objects_) pool_.Delete(entry);
+  objects_.ForEach([this](ObjectEntry* entry) { pool_.Delete(entry); });
 }
 
 ObjectEntry* References::CreateOwned(const ObjectId& id) {
   ObjectEntry* entry = pool_.New();
   entry->ref = {id, options_.self.node};
   entry->owned = true;
-  const bool inserted = objects_.emplace(id, entry).second;
-  SHOAL_CHECK(inserted) << "object " << id.Hex() << " was made twice";
+  SHOAL_CHECK(Find(id) == nullptr) << "object " << id.Hex() << " was made twice";
+  objects_.Insert(id, entry);
   return entry;
 }
 
 ObjectEntry* References::FindOrCreate(const ObjectRefInfo& ref) {
-  auto [it, inserted] = objects_.try_emplace(ref.id, nullptr);
-  if (!inserted && !it->second->released) return it->second;
-  ObjectEntry* entry = inserted ? it->second = pool_.New() : it->second;
+  ObjectEntry* entry = Find(ref.id);
+  if (entry != nullptr && !entry->released) return entry;
+  if (entry == nullptr) {
+    entry = pool_.New();
+    objects_.Insert(ref.id, entry);
+  }
   entry->ref = ref;
   entry->owned = IsMine(ref.id);
   entry->released = false;
@@ -444,7 +447,7 @@ void References::EraseIfDone(ObjectEntry* entry) {
 
 void References::Erase(ObjectEntry* entry) {
   if (!entry->owned) borrowed_.erase(entry->id());
-  objects_.erase(entry->id());
+  objects_.Erase(entry->id());
   pool_.Delete(entry);
 }
 
@@ -472,45 +475,49 @@ bool References::Settle(const Turn& t) {
 std::vector<ObjectEntry*> References::Sorted() const {
   std::vector<ObjectEntry*> sorted;
   sorted.reserve(objects_.size());
-  for (const auto& [id, entry] : objects_) sorted.push_back(entry);
+  objects_.ForEach([&](ObjectEntry* entry) { sorted.push_back(entry); });
   std::sort(sorted.begin(), sorted.end(),
             [](const ObjectEntry* a, const ObjectEntry* b) { return a->id() < b->id(); });
   return sorted;
 }
 
-void References::CheckInvariants() const {
-  SHOAL_CHECK(release_queue_.empty()) << "a turn ended without Settle";
-  for (const auto& [id, entry] : objects_) {
-    SHOAL_CHECK(entry->id() == id);
-    SHOAL_CHECK(entry->owned == IsMine(id));
-    SHOAL_CHECK(entry->owned != borrowed_.contains(id));
-    if (entry->released) {
-      SHOAL_CHECK(!entry->held() && !entry->known()) << id.Hex();
-      SHOAL_CHECK(entry->pins > 0 || entry->local == LocalState::kPulling) << id.Hex();
-      continue;
+void References::CheckEntry(const ObjectEntry* entry) const {
+  const ObjectId& id = entry->id();
+  SHOAL_CHECK(Find(id) == entry);
+  SHOAL_CHECK(entry->id() == id);
+  SHOAL_CHECK(entry->owned == IsMine(id));
+  SHOAL_CHECK(entry->owned != borrowed_.contains(id));
+  if (entry->released) {
+    SHOAL_CHECK(!entry->held() && !entry->known()) << id.Hex();
+    SHOAL_CHECK(entry->pins > 0 || entry->local == LocalState::kPulling) << id.Hex();
+    return;
+  }
+  const bool expected = entry->held() || entry->lineage_uses > 0 ||
+                        (entry->producer != nullptr && entry->producer->pending()) ||
+                        unconfirmed_.contains(id);
+  SHOAL_CHECK(expected) << "object " << id.Hex() << " is kept although nobody holds it";
+  if (entry->holds_contained) {
+    for (const ObjectRefInfo& ref : entry->value.contained) {
+      const ObjectEntry* inner = Find(ref.id);
+      SHOAL_CHECK(inner != nullptr && inner->uses > 0) << ref.id.Hex() << " in " << id.Hex();
     }
-    const bool expected = entry->held() || entry->lineage_uses > 0 ||
-                          (entry->producer != nullptr && entry->producer->pending()) ||
-                          unconfirmed_.contains(id);
-    SHOAL_CHECK(expected) << "object " << id.Hex() << " is kept although nobody holds it";
-    if (entry->holds_contained) {
-      for (const ObjectRefInfo& ref : entry->value.contained) {
-        const ObjectEntry* inner = Find(ref.id);
-        SHOAL_CHECK(inner != nullptr && inner->uses > 0) << ref.id.Hex() << " in " << id.Hex();
-      }
-    }
-    if (entry->owned) {
-      SHOAL_CHECK(!entry->registered && !entry->resolving) << id.Hex();
-      SHOAL_CHECK(entry->value.kind != ValueKind::kStored || !entry->value.locations.empty())
-          << "stored object " << id.Hex() << " has no location";
-      if (entry->extra != nullptr) {
-        for (const auto& [borrower, registration] : entry->extra->borrowers) {
-          auto lent = lent_to_.find(borrower);
-          SHOAL_CHECK(lent != lent_to_.end() && lent->second.contains(id)) << id.Hex();
-        }
+  }
+  if (entry->owned) {
+    SHOAL_CHECK(!entry->registered && !entry->resolving) << id.Hex();
+    SHOAL_CHECK(entry->value.kind != ValueKind::kStored || !entry->value.locations.empty())
+        << "stored object " << id.Hex() << " has no location";
+    if (entry->extra != nullptr) {
+      for (const auto& [borrower, registration] : entry->extra->borrowers) {
+        auto lent = lent_to_.find(borrower);
+        SHOAL_CHECK(lent != lent_to_.end() && lent->second.contains(id)) << id.Hex();
       }
     }
   }
+}
+
+void References::CheckInvariants() const {
+  SHOAL_CHECK(release_queue_.empty()) << "a turn ended without Settle";
+  objects_.ForEach([this](const ObjectEntry* entry) { CheckEntry(entry); });
   for (const ObjectId& id : unconfirmed_) {
     const ObjectEntry* entry = Find(id);
     SHOAL_CHECK(entry != nullptr && entry->registered) << id.Hex();

@@ -10,8 +10,8 @@
 
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
-#include "absl/container/flat_hash_map.h"
 #include "runtime/core_worker/entries.h"
+#include "runtime/core_worker/object_table.h"
 #include "runtime/core_worker/parts.h"
 
 namespace shoal::core_worker {
@@ -19,16 +19,13 @@ namespace shoal::core_worker {
 class References {
  public:
   References(const CoreWorkerOptions* options, Outbox* outbox, Events* events)
-      : options_(*options), outbox_(*outbox), events_(*events) {}
+      : options_(*options), outbox_(*outbox), events_(*events), objects_(options->self.worker) {}
   ~References();
 
   // ---- records
   uint64_t TakeIndices(uint32_t count) { return std::exchange(next_index_, next_index_ + count); }
   bool IsMine(const ObjectId& id) const { return id.owner == options_.self.worker; }
-  ObjectEntry* Find(const ObjectId& id) const {
-    auto it = objects_.find(id);
-    return it == objects_.end() ? nullptr : it->second;
-  }
+  ObjectEntry* Find(const ObjectId& id) const { return objects_.Find(id); }
   // A record for a new object of this process.
   ObjectEntry* CreateOwned(const ObjectId& id);
   // For an object of another process a record without holds. An own object that is unknown was freed before: an error.
@@ -95,12 +92,13 @@ class References {
   void ForgetBorrowersOf(const Address& process);
   void Remember(const Address& dead);
   void Erase(ObjectEntry* entry);
+  void CheckEntry(const ObjectEntry* entry) const;
 
   const CoreWorkerOptions& options_;
   Outbox& outbox_;
   Events& events_;
   uint64_t next_index_ = 1;
-  absl::flat_hash_map<ObjectId, ObjectEntry*> objects_;
+  ObjectTable objects_;
   Pool<ObjectEntry> pool_;
   std::vector<ObjectEntry*> release_queue_;
   std::vector<ObjectEntry*> unregistered_;  // AddLocal of foreign objects: to be registered at the next Settle

@@ -1,6 +1,7 @@
 #include "runtime/io/core_impl.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -23,6 +24,9 @@ constexpr Duration kTakeOver = 1ms;           // a poller gone for so long is no
 constexpr int kShallowRounds = 50;            // rounds of kTakeOver before the background thread sleeps deeply
 constexpr size_t kReceiveBudget = 256;        // messages per ring and round
 constexpr int kSpinRounds = 400;              // about 20 us
+constexpr int kSelfishRounds = 64;            // of these, before others may have the core
+constexpr Duration kShortTask = 50us;         // callers do not mind if a reply waits for the end of one
+constexpr Duration kMostUnrung = 50us;
 constexpr Duration kRetryFullRing = 500us;
 constexpr Duration kExitGrace = 1s;           // for a worker whose raylet is gone
 
@@ -157,61 +161,80 @@ void CoreProcess::Impl::OnLost(const std::string& reason) {
 }
 
 void CoreProcess::Impl::Carry(Lock& lock) {
-  while (!actions_.empty() || !to_self_.empty()) {
-    // Sending may fill actions_ again (OnLost), so work on a copy of what is there.
-    core_worker::CoreWorkerActions now_due;
-    std::swap(now_due, actions_);
-    const bool for_waiters = !now_due.execute.empty() || !now_due.ready.empty() || !now_due.for_language.empty() ||
-                             now_due.exit.has_value();
+  // Sending may fill actions_ again (OnLost), so each kind is taken out before it is carried out.
+  while (!actions_.empty()) {
+    const bool for_waiters = !actions_.execute.empty() || !actions_.ready.empty() || !actions_.for_language.empty() ||
+                             actions_.exit.has_value();
     if (for_waiters) NotifyWaiters();
-    for (Send& send : now_due.sends) {
-      if (send.to == machine_->self()) {
-        to_self_.emplace_back(send.to, std::move(send.message));
-      } else if (send.to.node == identity_.node && send.to.worker) {
-        links_->Send(send.to.worker, send.message);
-      } else {
-        SendTo(send.to, send.message);
-      }
-    }
-    for (core_worker::ExecuteTask& task : now_due.execute) {
-      AssignedTask assigned;
-      assigned.stored.resize(task.blocks.empty() ? 0 : task.spec.refs.size());
-      for (size_t i = 0; i < task.blocks.size(); ++i) {
-        if (task.spec.refs[i].value.kind == ValueKind::kStored) {
-          assigned.stored[i] = PinnedAt(task.spec.refs[i].ref.id, task.blocks[i]);
-        }
-      }
-      assigned.task = std::move(task);
-      assigned_.push_back(std::move(assigned));
-      ++running_tasks_;
-    }
-    if (!now_due.execute.empty() && task_waiters_ == 0 && on_unclaimed_) on_unclaimed_();
-    for (const TaskId& task : now_due.interrupt) {
+    CarrySends();
+    if (!actions_.execute.empty()) CarryExecutions();
+    for (const TaskId& task : actions_.interrupt) {
       if (on_interrupt_) callbacks_.push_back([call = on_interrupt_, task] { call(task); });
     }
-    for (const ObjectId& id : now_due.ready) {
+    for (const ObjectId& id : actions_.ready) {
       const auto [begin, end] = on_ready_.equal_range(id);
       for (auto it = begin; it != end; ++it) callbacks_.push_back(std::move(it->second));
       on_ready_.erase(begin, end);
     }
-    for (Message& message : now_due.for_language) ForLanguage(std::move(message));
-    if (now_due.exit) {
+    actions_.interrupt.clear();
+    actions_.ready.clear();
+    actions_.freed.clear();
+    for (Message& message : std::exchange(actions_.for_language, {})) ForLanguage(std::move(message));
+    if (const std::optional<ExitWorker> exit = std::exchange(actions_.exit, std::nullopt)) {
       exiting_ = true;
       if (options_.role == Role::kDriver) {  // its job is over, for instance because its node was given up: the raylet is to see it go
-        OnLost(now_due.exit->reason);
+        OnLost(exit->reason);
         socket_.Close();
       }
     }
-    if (!to_self_.empty()) {
-      auto [from, message] = std::move(to_self_.front());
-      to_self_.pop_front();
-      machine_->OnMessage(Now(), from, std::move(message), &actions_);
-    }
-    now_due.Clear();
-    if (actions_.empty()) std::swap(now_due, actions_);  // keep the vectors' memory
   }
-  links_->RingDoorbells();
+  if (!ending_task_) Ring();
   if (!callbacks_.empty()) RunCallbacks(lock);
+}
+
+void CoreProcess::Impl::CarrySends() {
+  std::swap(sending_, actions_.sends);
+  for (Send& send : sending_) {
+    if (send.to.node == identity_.node && send.to.worker) {
+      links_->Send(send.to.worker, send.message);
+    } else {
+      SendTo(send.to, send.message);
+    }
+  }
+  sending_.clear();
+}
+
+void CoreProcess::Impl::CarryExecutions() {
+  for (core_worker::ExecuteTask& task : actions_.execute) {
+    AssignedTask& assigned = assigned_.emplace_back();
+    assigned.stored.resize(task.blocks.empty() ? 0 : task.spec.refs.size());
+    for (size_t i = 0; i < task.blocks.size(); ++i) {
+      if (task.spec.refs[i].value.kind == ValueKind::kStored) {
+        assigned.stored[i] = PinnedAt(task.spec.refs[i].ref.id, task.blocks[i]);
+      }
+    }
+    assigned.task = std::move(task);
+    ++running_tasks_;
+  }
+  actions_.execute.clear();
+  if (task_waiters_ == 0 && on_unclaimed_) on_unclaimed_();
+}
+
+void CoreProcess::Impl::Ring() {
+  links_->RingDoorbells();
+  unrung_since_.reset();
+}
+
+void CoreProcess::Impl::RingAfterTask(Lock& lock) {
+  const TimePoint now = Now();
+  const bool was_short = now - std::exchange(task_ended_, now) < kShortTask;
+  const bool more = batch_at_hand_ || !assigned_.empty();
+  if (!was_short || !more) return Ring();
+  // Whoever runs one short task after the other also looks for messages, so that the background thread does not take over.
+  const bool look = background_polls_ || now - last_poll_ > kTakeOver / 2;
+  if (look) Look(lock);
+  if (!unrung_since_) unrung_since_ = now;
+  if (look || now - *unrung_since_ >= kMostUnrung) Ring();
 }
 
 void CoreProcess::Impl::RunCallbacks(Lock& lock) {
@@ -321,8 +344,8 @@ void CoreProcess::Impl::ReadSocket() {
 bool CoreProcess::Impl::Drive(Lock& lock) {
   bool any = false;
   if (machine_ != nullptr) {
-    any = links_->Receive(kReceiveBudget, [this](WorkerId peer, Message&& message) {
-      machine_->OnMessage(Now(), {identity_.node, peer}, std::move(message), &actions_);
+    any = links_->Receive(kReceiveBudget, [this, now = Now()](WorkerId peer, Message&& message) {
+      machine_->OnMessage(now, {identity_.node, peer}, std::move(message), &actions_);
     });
   }
   if (!any || ++rounds_since_socket_ >= 8) {
@@ -354,9 +377,13 @@ bool CoreProcess::Impl::Drive(Lock& lock) {
 bool CoreProcess::Impl::Spin(Lock& lock) {
   for (int i = 0; i < kSpinRounds; ++i) {
     if (links_ != nullptr && links_->HasInput()) return true;
-    if (i % 16 == 0) {  // let other threads submit
+    if (i % 16 == 0) {  // let other threads submit, and where there are more processes than cores, let them run
       lock.unlock();
-      __builtin_ia32_pause();
+      if (i < kSelfishRounds) {
+        __builtin_ia32_pause();
+      } else {
+        sched_yield();
+      }
       lock.lock();
     }
     __builtin_ia32_pause();
@@ -386,7 +413,7 @@ void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, con
     const std::optional<TimePoint> due = machine_->NextDeadline();
     if (due && (!deadline || *due < *deadline)) deadline = due;
     if (links_->Flush()) deadline = std::min(deadline.value_or(Now() + kRetryFullRing), Now() + kRetryFullRing);
-    links_->RingDoorbells();
+    Ring();
   }
   FlushSocket();
   if (watching_ && !watched_readable_) ArmWatch();
@@ -478,9 +505,12 @@ void CoreProcess::Impl::TaskEnded(Lock& lock, const TaskSpec& spec, std::vector<
                                   absl::Span<const uint64_t> offsets, bool worker_exiting, bool final) {
   if (running_tasks_ > 0) --running_tasks_;
   ++task_waiters_;  // whoever ends a task looks for the next
+  ending_task_ = true;
   Run(lock, [&](TimePoint now, auto* actions) {
     machine_->TaskFinished(now, spec.id, spec.attempt, std::move(results), offsets, worker_exiting, final, actions);
   });
+  ending_task_ = false;
+  RingAfterTask(lock);
   --task_waiters_;
 }
 

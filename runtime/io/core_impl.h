@@ -4,6 +4,9 @@
 // spinning briefly before it sleeps in epoll. A second waiting thread sleeps on `turn_` and is woken when something may have
 // changed or the poller leaves. When no thread waits, the background thread polls; it takes over only a
 // millisecond after the last poller left, so that a loop of short calls never pays for a hand-over.
+//
+// Doorbells. A caller that sleeps is woken by a system call. A worker that ends short tasks with more at hand puts that off for a
+// while, so that the caller wakes up to many replies; should the next task be long, the background thread rings.
 #pragma once
 
 #include <atomic>
@@ -84,6 +87,9 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
     return request;
   }
   void SendTo(const Address& to, const Message& message);
+  void Ring();
+  // After a task has ended: rings, unless that can wait.
+  void RingAfterTask(Lock& lock);
   static constexpr Duration kAskAgain = 1s;
   static TimePoint Now();
   std::optional<TimePoint> DeadlineAfter(std::optional<Duration> timeout);
@@ -103,7 +109,7 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   std::unique_ptr<core_worker::CoreWorker> machine_;
   core_worker::CoreWorkerActions actions_;
   std::unique_ptr<CoreLinks> links_;
-  std::deque<std::pair<Address, Message>> to_self_;
+  std::vector<Send> sending_;  // memory of CarrySends
   std::deque<AssignedTask> assigned_;
   AssignLease assignment_;
   std::atomic<uint64_t> assignment_version_ = 0;  // written with the mutex held
@@ -118,6 +124,10 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   std::function<void()> on_unclaimed_;
   std::function<void(const LogLines&)> on_log_lines_;
   uint64_t next_request_ = 1;
+  bool ending_task_ = false;  // in TaskEnded
+  bool batch_at_hand_ = false;  // NextTasks gave out tasks, and will be called again when they have been stepped
+  TimePoint task_ended_;      // the last one
+  std::optional<TimePoint> unrung_since_;  // doorbells were put off
   uint64_t interrupts_ = 0;  // calls of Interrupt
   size_t running_tasks_ = 0;
   int task_waiters_ = 0;     // threads that take what comes: in AwaitTask, or ending a task and about to look
@@ -144,6 +154,8 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   std::vector<ObjectId> releases_;
 
  private:
+  void CarrySends();
+  void CarryExecutions();
   void SendFrame(const LocalFrame& frame, std::initializer_list<int> fds);
   void ForLanguage(Message&& message);
   void RunCallbacks(Lock& lock);

@@ -8,13 +8,14 @@
 namespace shoal::io {
 
 CoreLinks::Link& CoreLinks::LinkTo(WorkerId peer) {
+  if (last_ != nullptr && last_->peer == peer) return *last_;
   std::unique_ptr<Link>& link = by_peer_[peer];
   if (link == nullptr) {
     link = std::make_unique<Link>();
     link->peer = peer;
     links_.push_back(link.get());
   }
-  return *link;
+  return *(last_ = link.get());
 }
 
 void CoreLinks::Open(Link& link) {
@@ -92,6 +93,7 @@ void CoreLinks::OnDied(WorkerId peer, const Deliver& deliver) {
     }
   }
   if (!link.waiting.empty()) --waiting_links_;
+  if (last_ == &link) last_ = nullptr;
   std::erase(links_, &link);
   std::erase(dirty_, &link);
   by_peer_.erase(peer);

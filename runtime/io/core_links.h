@@ -71,6 +71,7 @@ class CoreLinks {
   absl::flat_hash_map<WorkerId, std::unique_ptr<Link>> by_peer_;
   std::vector<Link*> links_;   // the same, in order of first contact
   std::vector<Link*> dirty_;   // written to since RingDoorbells
+  Link* last_ = nullptr;       // found last
   size_t waiting_links_ = 0;
 };
 

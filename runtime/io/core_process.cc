@@ -24,11 +24,10 @@ constexpr size_t kMostEntrypointBytes = 4096;
 constexpr size_t kMostErrorCopiesBytes = size_t{64} << 20;
 
 // True if the value can be handed out now.
-bool Available(core_worker::CoreWorker& machine, const ObjectRefInfo& ref, core_worker::CoreWorkerActions* actions,
-               TimePoint now) {
+bool Available(core_worker::CoreWorker& machine, const ObjectRefInfo& ref, core_worker::CoreWorkerActions* actions) {
   const ObjectValue* value = machine.Lookup(ref.id);
   if (value != nullptr && value->kind != ValueKind::kStored) return true;
-  return machine.Want(now, ref, /*local_bytes=*/true, actions);
+  return machine.Want(MonotonicNow(), ref, /*local_bytes=*/true, actions);
 }
 
 absl::Status NotInTime(const core_worker::CoreWorker& machine, const ObjectId& missing, bool alone) {
@@ -127,17 +126,10 @@ absl::Status CoreProcess::Get(absl::Span<const ObjectRefInfo> refs, std::optiona
   Impl& impl = *impl_;
   // State the wish for all before waiting for the first, so that pulls overlap.
   size_t have = 0;
-  impl.Run(lock, [&](TimePoint now, auto* actions) {
-    bool prefix = true;
-    for (const ObjectRefInfo& ref : refs) {
-      const bool here = Available(*impl.machine_, ref, actions, now);
-      prefix = prefix && here;
-      if (prefix) ++have;
-    }
-  });
+  impl.Run(lock, [&](TimePoint now, auto* actions) { have = impl.machine_->WantAll(now, refs, actions); });
   const absl::Status status =
       impl.WaitUntil(lock, impl.DeadlineAfter(timeout), impl.InTask(), [&] {
-        while (have < refs.size() && Available(*impl.machine_, refs[have], &impl.actions_, Impl::Now())) ++have;
+        while (have < refs.size() && Available(*impl.machine_, refs[have], &impl.actions_)) ++have;
         return have == refs.size();
       });
   if (absl::IsDeadlineExceeded(status)) return NotInTime(*impl.machine_, refs[have].id, refs.size() == 1);
@@ -151,8 +143,8 @@ absl::Status CoreProcess::Get(absl::Span<const ObjectRefInfo> refs, std::optiona
 bool CoreProcess::TryGet(absl::Span<const ObjectRefInfo> refs, std::vector<Fetched>* values) {
   Impl::Lock lock(impl_->mutex_);
   bool all = true;
-  impl_->Run(lock, [&](TimePoint now, auto* actions) {
-    for (const ObjectRefInfo& ref : refs) all = all && Available(*impl_->machine_, ref, actions, now);
+  impl_->Run(lock, [&](TimePoint, auto* actions) {
+    for (const ObjectRefInfo& ref : refs) all = all && Available(*impl_->machine_, ref, actions);
   });
   if (!all) return false;
   values->clear();
@@ -399,6 +391,8 @@ absl::Status CoreProcess::WatchFd(int fd) {
 bool CoreProcess::NextTasks(std::optional<Duration> timeout, std::vector<AssignedTask>* tasks) {
   tasks->clear();
   Impl::Lock lock(impl_->mutex_);
+  impl_->batch_at_hand_ = false;
+  if (impl_->unrung_since_) impl_->Ring();
   if (timeout == Duration::zero()) {
     impl_->Look(lock);
   } else {
@@ -407,6 +401,7 @@ bool CoreProcess::NextTasks(std::optional<Duration> timeout, std::vector<Assigne
   if (impl_->exiting_ || !impl_->lost_.empty()) return false;
   tasks->assign(std::make_move_iterator(impl_->assigned_.begin()), std::make_move_iterator(impl_->assigned_.end()));
   impl_->assigned_.clear();
+  impl_->batch_at_hand_ = !tasks->empty();
   return true;
 }
 
