@@ -1,5 +1,5 @@
 # Entry points for people. Each does its own set-up; see CONTRIBUTING.md for the faster inner loop.
-.PHONY: demo test build release unit sim test-all asan tsan bench vs_ray clean
+.PHONY: demo test build release unit sim test-all asan tsan bench bench-build clean
 
 PYTHON := $(CURDIR)/build/venv/bin/python
 CONFIGURE = cmake --preset $(1) -DPython_EXECUTABLE=$(PYTHON) --log-level=WARNING >/dev/null
@@ -35,13 +35,13 @@ asan tsan:  ## all tests with AddressSanitizer and UBSan, or with ThreadSanitize
 	@ninja -C build/$@
 	@$(PYTHON) tests/run.py --build build/$@
 
-bench:
+bench: release  ## Shoal beside Ray: five interleaved rounds; BENCH="--rounds 1 --seconds 0.2" for a quick look
+	@$(PYTHON) bench/run.py vs_ray $(BENCH)
+
+bench-build:  ## the Google Benchmark programs
 	@cmake/bootstrap
 	@$(call CONFIGURE,release) -DSHOAL_TESTS=OFF -DSHOAL_BENCH=ON
 	@ninja -C build/release
-
-vs_ray: release  ## Shoal beside Ray on this machine, interleaved
-	@bench/vs_ray/run
 
 clean:
 	rm -rf build

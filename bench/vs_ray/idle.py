@@ -1,15 +1,20 @@
 """Memory and threads of an idle runtime: all its processes with two idle Python workers, without the driver.
 
-    python idle.py ray|shoal --json OUT
+    python idle.py ray|shoal --json OUT [--filter TEXT]
+
+It is a program of its own because the rows leave workers behind.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
 import os
 import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from compare import measure
 
 
 def descendants(pid: int) -> list[int]:
@@ -29,28 +34,24 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def measure(pid: int) -> dict[str, float]:
-    totals = {"pss_mb": 0.0, "rss_mb": 0.0, "threads": 0, "processes": 0}
+def totals(pid: int) -> dict[str, float]:
+    found = {"pss_mb": 0.0, "rss_mb": 0.0, "threads": 0, "processes": 0}
     for child in descendants(pid):
         try:
             rollup = pathlib.Path(f"/proc/{child}/smaps_rollup").read_text()
-            totals["threads"] += len(os.listdir(f"/proc/{child}/task"))
+            found["threads"] += len(os.listdir(f"/proc/{child}/task"))
         except OSError:
             continue
         fields = dict(line.split()[:2] for line in rollup.splitlines()[1:])
-        totals["pss_mb"] += int(fields["Pss:"]) / 1024
-        totals["rss_mb"] += int(fields["Rss:"]) / 1024
-        totals["processes"] += 1
-    return totals
+        found["pss_mb"] += int(fields["Pss:"]) / 1024
+        found["rss_mb"] += int(fields["Rss:"]) / 1024
+        found["processes"] += 1
+    return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", choices=["ray", "shoal"])
-    parser.add_argument("--json", required=True)
-    arguments = parser.parse_args()
-    lib = importlib.import_module(arguments.library)
-    lib.init(num_cpus=2, **({"include_dashboard": False} if arguments.library == "ray" else {}))
+def idle_runtime(library: str) -> dict[str, float]:
+    lib = importlib.import_module(library)
+    lib.init(address="local", num_cpus=2, **({"include_dashboard": False} if library == "ray" else {}))
 
     @lib.remote(num_cpus=0)
     class Idle:
@@ -59,9 +60,17 @@ def main() -> None:
 
     actors = [Idle.remote() for _ in range(2)]
     lib.get([actor.ready.remote() for actor in actors])
-    totals = measure(os.getpid())
+    found = totals(os.getpid())
     lib.shutdown()
-    pathlib.Path(arguments.json).write_text(json.dumps({"idle": totals}, indent=1))
+    return found
+
+
+def main() -> None:
+    arguments = measure.parser(__doc__, ["ray", "shoal"]).parse_args()
+    bench = measure.Bench(arguments.filter, arguments.seconds)
+    if bench.wants("idle"):
+        bench.rows["idle"] = idle_runtime(arguments.library)
+    bench.write(arguments.json)
 
 
 if __name__ == "__main__":

@@ -2,50 +2,55 @@
 
     python rows.py ray|shoal --json OUT [--filter TEXT] [--seconds 1.0]
 
-Row names and definitions are those of Ray's microbenchmark, so that the numbers can be compared with published ones. Each row runs
-once to warm up and then in rounds for at least `--seconds`; the best and the median round are recorded.
+Row names and definitions are those of Ray's microbenchmark, so that the numbers can be compared with published ones.
+Each row runs once to warm up and then in rounds for at least `--seconds`; the best and the median round are recorded.
+Rows of single calls record the distribution of their times, and are repeated "under load": while another driver
+(load.py) submits tasks to the same runtime.
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import importlib
-import json
 import os
-import statistics
+import pathlib
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-STARTED = time.perf_counter()
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from compare import measure  # noqa: E402
+
 CPUS = max((os.cpu_count() or 2) // 2, 1)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ray": {"include_dashboard": False, "configure_logging": True, "logging_level": "error"},
+    "shoal": {},
+}
+# What init() calls the address that a second driver on this machine passes to it.
+ADDRESS = {"ray": "address", "shoal": "raylet_socket"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", choices=["ray", "shoal"])
-    parser.add_argument("--json", required=True)
-    parser.add_argument("--filter", default="")
-    parser.add_argument("--seconds", type=float, default=1.0)
-    arguments = parser.parse_args()
-
+    arguments = measure.parser(__doc__, ["ray", "shoal"]).parse_args()
     began = time.perf_counter()
     lib = importlib.import_module(arguments.library)
     imported = time.perf_counter()
-    options = {"num_cpus": os.cpu_count(), "log_to_driver": False}
-    if arguments.library == "ray":
-        options |= {"include_dashboard": False, "configure_logging": True, "logging_level": "error"}
-    lib.init(**options)
+    context = lib.init(address="local", num_cpus=os.cpu_count(), log_to_driver=False, **OPTIONS[arguments.library])
     initialized = time.perf_counter()
     first = lib.remote(lambda: b"ok")
     lib.get(first.remote())
-    rows: dict[str, dict] = {
+    bench = Bench(arguments.filter, arguments.seconds, lib, context.address_info[ADDRESS[arguments.library]])
+    bench.rows |= {
         "import": {"seconds": imported - began},
         "init": {"seconds": initialized - imported},
         "init to first result": {"seconds": time.perf_counter() - imported},
     }
-    bench = Bench(lib, arguments.filter, arguments.seconds, rows)
     object_rows(lib, bench)
     task_rows(lib, bench)
     actor_rows(lib, bench)
@@ -53,52 +58,44 @@ def main() -> None:
     placement_group_rows(lib, bench)
     began = time.perf_counter()
     lib.shutdown()
-    rows["shutdown"] = {"seconds": time.perf_counter() - began}
-    with open(arguments.json, "w") as file:
-        json.dump(rows, file, indent=1)
+    bench.rows["shutdown"] = {"seconds": time.perf_counter() - began}
+    bench.write(arguments.json)
 
 
-class Bench:
-    def __init__(self, lib, only: str, seconds: float, rows: dict) -> None:
-        self.lib, self.only, self.seconds, self.rows = lib, only, seconds, rows
-
-    def wants(self, name: str) -> bool:
-        return self.only in name
-
-    def rate(self, name: str, call: Callable[[], object], multiplier: float = 1) -> None:
-        """Records how often per second `call` runs, times `multiplier`."""
-        if not self.wants(name):
-            return
-        call()
-        rates, total = [], 0.0
-        while total < self.seconds or len(rates) < 3:
-            count, began = 0, time.perf_counter()
-            while True:
-                call()
-                count += 1
-                elapsed = time.perf_counter() - began
-                if elapsed > self.seconds / 4:
-                    break
-            rates.append(count * multiplier / elapsed)
-            total += elapsed
-        self.rows[name] = {"per_second": statistics.median(rates), "best": max(rates)}
-        print(f"{name}: {statistics.median(rates):,.1f}/s", flush=True)
+class Bench(measure.Bench):
+    def __init__(self, only: str, seconds: float, lib: Any, address: str) -> None:
+        super().__init__(only, seconds)
+        self.lib, self.address = lib, address
 
     def latency(self, name: str, call: Callable[[], object]) -> None:
-        """Records percentiles of one call in microseconds, and the rate, for the sync rows."""
-        if not self.wants(name):
-            return
-        for _ in range(20):
-            call()
-        times, began = [], time.perf_counter()
-        while time.perf_counter() - began < self.seconds:
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
-        times.sort()
-        at = lambda p: times[min(int(len(times) * p), len(times) - 1)] * 1e6  # noqa: E731
-        self.rows[name] = {"per_second": len(times) / sum(times), "p50_us": at(0.5), "p90_us": at(0.9), "p99_us": at(0.99)}
-        print(f"{name}: {self.rows[name]['per_second']:,.1f}/s, p50 {at(0.5):.1f} us, p99 {at(0.99):.1f} us", flush=True)
+        """As in the base, idle and under load."""
+        super().latency(name, call)
+        loaded = f"{name} under load"
+        if self.wants(loaded):
+            with self.load() as load:
+                super().latency(loaded, call)
+            self.rows[loaded] |= load
+
+    @contextlib.contextmanager
+    def load(self) -> Iterator[dict[str, float]]:
+        """Runs load.py meanwhile; afterwards the dict holds what it got through."""
+        command = [sys.executable, str(HERE / "load.py"), self.lib.__name__, self.address]
+        result: dict[str, float] = {}
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            if process.stdout.readline() != "running\n":
+                raise RuntimeError("the driver that makes load has not started")
+            yield result
+            output, _ = process.communicate()
+            result["load_per_second"] = float(output)
+
+
+def memcpy_row(bench: Bench) -> None:
+    """What this machine copies at most: between two arrays whose pages are there."""
+    name = "memcpy into warm memory (put gigabytes)"
+    if bench.wants(name):
+        source, target = np.ones(100 * 1024 * 1024, dtype=np.int64), np.ones(100 * 1024 * 1024, dtype=np.int64)
+        bench.rate(name, lambda: np.copyto(target, source), 0.8)
 
 
 def object_rows(lib, bench: Bench) -> None:
@@ -123,6 +120,7 @@ def object_rows(lib, bench: Bench) -> None:
         array = np.zeros(100 * 1024 * 1024, dtype=np.int64)
         bench.rate("single client put gigabytes", lambda: put(array), 0.8)
         del array
+    memcpy_row(bench)
     bench.rate("multi client put gigabytes", lambda: get([put_large.remote() for _ in range(10)]), 8)
     if bench.wants("single client get object containing 10k refs"):
         refs = put([put(1) for _ in range(10_000)])
@@ -157,7 +155,9 @@ def task_rows(lib, bench: Bench) -> None:
     bench.rate("tasks with value arg async", lambda: get([small_value_with_arg.remote(1) for _ in range(1000)]), 1000)
     if bench.wants("tasks with ref arg async"):
         ref = lib.put(1)
-        bench.rate("tasks with ref arg async", lambda: get([small_value_with_arg.remote(ref) for _ in range(1000)]), 1000)
+        bench.rate(
+            "tasks with ref arg async", lambda: get([small_value_with_arg.remote(ref) for _ in range(1000)]), 1000
+        )
     if bench.wants("multi client tasks async"):
         submitters = [Submitter.remote() for _ in range(4)]
         bench.rate("multi client tasks async", lambda: get([s.run.remote(10_000) for s in submitters]), 40_000)
@@ -187,6 +187,17 @@ def make_actors(lib):
     return Actor, Client
 
 
+def one_to_one_rows(bench: Bench, actor) -> None:
+    get = bench.lib.get
+    bench.latency("1:1 actor calls sync", lambda: get(actor.small_value.remote()))
+    bench.rate("1:1 actor calls async", lambda: get([actor.small_value.remote() for _ in range(1000)]), 1000)
+    bench.rate(
+        "1:1 actor calls with value arg async",
+        lambda: get([actor.small_value_arg.remote(1) for _ in range(1000)]),
+        1000,
+    )
+
+
 def actor_rows(lib, bench: Bench) -> None:
     get = lib.get
     Actor, Client = make_actors(lib)
@@ -195,15 +206,12 @@ def actor_rows(lib, bench: Bench) -> None:
     def work(actors: list) -> None:
         lib.get([actors[i % len(actors)].small_value.remote() for i in range(5000)])
 
-    actor = Actor.remote()
-    bench.latency("1:1 actor calls sync", lambda: get(actor.small_value.remote()))
-    bench.rate("1:1 actor calls async", lambda: get([actor.small_value.remote() for _ in range(1000)]), 1000)
-    bench.rate("1:1 actor calls with value arg async",
-               lambda: get([actor.small_value_arg.remote(1) for _ in range(1000)]), 1000)
-    del actor
+    one_to_one_rows(bench, Actor.remote())
     if bench.wants("1:1 actor calls concurrent"):
         concurrent = Actor.options(max_concurrency=16).remote()
-        bench.rate("1:1 actor calls concurrent", lambda: get([concurrent.small_value.remote() for _ in range(1000)]), 1000)
+        bench.rate(
+            "1:1 actor calls concurrent", lambda: get([concurrent.small_value.remote() for _ in range(1000)]), 1000
+        )
         del concurrent
     if bench.wants("1:n actor calls async"):
         client = Client.remote([Actor.remote() for _ in range(CPUS)])
@@ -215,8 +223,22 @@ def actor_rows(lib, bench: Bench) -> None:
         del actors
     if bench.wants("n:n actor calls with arg async"):
         clients = [Client.remote(Actor.remote()) for _ in range(CPUS)]
-        bench.rate("n:n actor calls with arg async",
-                   lambda: get([c.small_value_batch_arg.remote(1000) for c in clients]), 1000 * CPUS)
+        bench.rate(
+            "n:n actor calls with arg async",
+            lambda: get([c.small_value_batch_arg.remote(1000) for c in clients]),
+            1000 * CPUS,
+        )
+
+
+def one_to_one_async_rows(bench: Bench, actor) -> None:
+    get = bench.lib.get
+    bench.latency("1:1 async-actor calls sync", lambda: get(actor.small_value.remote()))
+    bench.rate("1:1 async-actor calls async", lambda: get([actor.small_value.remote() for _ in range(1000)]), 1000)
+    bench.rate(
+        "1:1 async-actor calls with args async",
+        lambda: get([actor.small_value_with_arg.remote(i) for i in range(1000)]),
+        1000,
+    )
 
 
 def async_actor_rows(lib, bench: Bench) -> None:
@@ -242,12 +264,7 @@ def async_actor_rows(lib, bench: Bench) -> None:
     def async_work(actors: list) -> None:
         lib.get([actors[i % len(actors)].small_value.remote() for i in range(5000)])
 
-    actor = AsyncActor.remote()
-    bench.latency("1:1 async-actor calls sync", lambda: get(actor.small_value.remote()))
-    bench.rate("1:1 async-actor calls async", lambda: get([actor.small_value.remote() for _ in range(1000)]), 1000)
-    bench.rate("1:1 async-actor calls with args async",
-               lambda: get([actor.small_value_with_arg.remote(i) for i in range(1000)]), 1000)
-    del actor
+    one_to_one_async_rows(bench, AsyncActor.remote())
     if bench.wants("1:n async-actor calls async"):
         client = AsyncClient.remote([AsyncActor.remote() for _ in range(CPUS)])
         bench.rate("1:n async-actor calls async", lambda: get(client.batch.remote(5000)), 5000 * CPUS)

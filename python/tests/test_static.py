@@ -21,11 +21,11 @@ def run(*command, **env):
 
 
 def test_ruff():
-    run(str(BIN / "ruff"), "check", "--no-cache", "python", "examples/python")
+    run(str(BIN / "ruff"), "check", "--no-cache", "python", "bench", "examples/python")
 
 
 def test_ruff_format():
-    run(str(BIN / "ruff"), "format", "--check", "--no-cache", "python", "examples/python")
+    run(str(BIN / "ruff"), "format", "--check", "--no-cache", "python", "bench", "examples/python")
 
 
 @pytest.mark.slow
