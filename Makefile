@@ -1,5 +1,5 @@
 # Entry points for people. Each does its own set-up; see CONTRIBUTING.md for the faster inner loop.
-.PHONY: demo test build release unit sim test-all asan tsan bench bench-build clean
+.PHONY: demo test build release unit sim test-all asan tsan bench bench-peers bench-build clean
 
 PYTHON := $(CURDIR)/build/venv/bin/python
 CONFIGURE = cmake --preset $(1) -DPython_EXECUTABLE=$(PYTHON) --log-level=WARNING >/dev/null
@@ -37,6 +37,9 @@ asan tsan:  ## all tests with AddressSanitizer and UBSan, or with ThreadSanitize
 
 bench: release  ## Shoal beside Ray: five interleaved rounds; BENCH="--rounds 1 --seconds 0.2" for a quick look
 	@$(PYTHON) bench/run.py vs_ray $(BENCH)
+
+bench-peers: release  ## Shoal beside ProcessPoolExecutor, loky, Dask, Parsl and Scaler
+	@$(PYTHON) bench/run.py vs_peers $(BENCH)
 
 bench-build:  ## the Google Benchmark programs
 	@cmake/bootstrap

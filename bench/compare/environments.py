@@ -13,6 +13,10 @@ REQUIREMENTS = ROOT / "bench" / "requirements-peers.txt"
 # What to install for a library; one that is not here runs in the environment of this program.
 PACKAGES = {
     "ray": "ray",
+    "loky": "loky",
+    "dask": "distributed",
+    "parsl": "parsl",
+    "scaler": "opengris-scaler",
     "plots": "matplotlib",
 }
 

@@ -23,6 +23,7 @@ class Suite:
 
 SUITES = {
     "vs_ray": Suite(("shoal", "ray"), ("rows.py", "idle.py")),
+    "vs_peers": Suite(("shoal", "process_pool", "loky", "dask", "parsl", "scaler"), ("rows.py",)),
 }
 
 
