@@ -10,6 +10,8 @@ import statistics
 import time
 from collections.abc import Callable
 
+LEAST_CALLS = 100  # of which a p99 is the second longest
+
 Rows = dict[str, dict[str, float]]
 
 
@@ -61,7 +63,7 @@ class Bench:
             call()
         times: list[float] = []
         began = time.perf_counter()
-        while time.perf_counter() - began < self.seconds:
+        while time.perf_counter() - began < self.seconds or len(times) < LEAST_CALLS:
             start = time.perf_counter()
             call()
             times.append(time.perf_counter() - start)

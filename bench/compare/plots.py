@@ -13,40 +13,48 @@ matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "shoal"  # the same figures give the same file
 
 from matplotlib import pyplot  # noqa: E402
+from matplotlib.patches import Patch  # noqa: E402
 
 COLOURS = ["#31688e", "#e07a5f", "#3d9970", "#b07aa1", "#d4a017"]
 BAR = 0.24  # inches
+GAP = 0.4  # between rows, in bars
+
+Ratios = dict[str, dict[str, float]]  # row -> library -> ratio
 
 
-def bars(summary: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """library -> label of the row -> ratio, for the headline figures."""
-    found: dict[str, dict[str, float]] = {}
-    for entry in summary["entries"]:
-        if entry["headline"]:
-            for library, ratio in entry["ratios"].items():
-                found.setdefault(library, {})[entry["row"]] = ratio
-    return found
+def headlines(summary: dict[str, Any]) -> Ratios:
+    return {entry["row"]: entry["ratios"] for entry in summary["entries"] if entry["headline"] and entry["ratios"]}
 
 
 def draw(summary: dict[str, Any], path: pathlib.Path) -> None:
-    series = bars(summary)
-    labels = list(dict.fromkeys(label for ratios in series.values() for label in ratios))
-    group = len(series) + (0.6 if len(series) > 1 else 0.35)  # in bars, with the gap to the next row
-    figure, axes = pyplot.subplots(figsize=(10, 1.6 + BAR * group * len(labels)), layout="constrained")
-    for number, (library, ratios) in enumerate(series.items()):
-        places = [labels.index(label) * group + number for label in ratios]
-        lengths = [ratio - 1 for ratio in ratios.values()]
-        drawn = axes.barh(places, lengths, left=1, height=0.9, color=COLOURS[number % len(COLOURS)], label=library)
-        axes.bar_label(drawn, [text(ratio) for ratio in ratios.values()], padding=3, fontsize=8)
-    axes.set_yticks([place * group + (len(series) - 1) / 2 for place in range(len(labels))], labels)
-    axes.set_title(title(summary, list(series)), fontsize=10)
+    rows = headlines(summary)
+    libraries = list(dict.fromkeys(library for ratios in rows.values() for library in ratios))
+    height = sum(len(ratios) + GAP for ratios in rows.values())
+    figure, axes = pyplot.subplots(figsize=(10, 1.6 + BAR * height), layout="constrained")
+    draw_bars(axes, rows, libraries)
+    figure.suptitle(title(summary, libraries), fontsize=10)
     dress(axes)
-    if len(series) == 1:
-        mean = summary["geometric_means"][next(iter(series))]
-        axes.axvline(mean, color=COLOURS[1], linestyle="--", linewidth=1, label=f"geometric mean {text(mean)}")
-    axes.legend(loc="lower right", fontsize=8)
+    means = summary["geometric_means"]
+    labels = [f"{library}: geometric mean of the rates {text(means[library])}" for library in libraries]
+    patches = [Patch(color=COLOURS[number]) for number in range(len(libraries))]
+    figure.legend(patches, labels, loc="outside lower center", ncols=2, fontsize=8)
+    if len(libraries) == 1:
+        axes.axvline(means[libraries[0]], color=COLOURS[1], linestyle="--", linewidth=1)
     figure.savefig(path.with_suffix(".png"), dpi=120)
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+
+
+def draw_bars(axes: Any, rows: Ratios, libraries: list[str]) -> None:
+    """A bar for each library that has the row, from the top."""
+    place, ticks = 0.0, []
+    for ratios in rows.values():
+        ticks.append(place + (len(ratios) - 1) / 2)
+        for library, ratio in ratios.items():
+            bar = axes.barh(place, ratio - 1, left=1, height=0.9, color=COLOURS[libraries.index(library)])
+            axes.bar_label(bar, [text(ratio)], padding=3, fontsize=8)
+            place += 1
+        place += GAP
+    axes.set_yticks(ticks, list(rows))
 
 
 def dress(axes: Any) -> None:
@@ -68,7 +76,7 @@ def title(summary: dict[str, Any], libraries: list[str]) -> str:
     machine = summary["machine"]
     return (
         f"How many times better Shoal does than {', '.join(libraries)}\n"
-        f"medians of {summary['rounds']} rounds on {machine['cores']} cores ({machine['cpu']}), "
+        f"medians, rounds: {summary['rounds']}; {machine['cores']} cores ({machine['cpu']}), "
         f"{machine['memory_gb']} GB; commit {summary['commit']}, {summary['date'][:10]}"
     )
 

@@ -11,12 +11,14 @@ from compare import targets
 
 # Figures where less is better, and those that say how a row was measured rather than how it went.
 COSTS = {"seconds", "p50_us", "p90_us", "p99_us", "p999_us", "max_us", "pss_mb", "rss_mb", "threads", "processes"}
-CIRCUMSTANCES = {"best", "samples", "load_per_second"}
+CIRCUMSTANCES = {"best", "samples"}
 # The figure by which a row enters plots and means: the first of these that it has.
 HEADLINES = ("per_second", "seconds", "pss_mb")
 OURS = "shoal"
-# No library takes part in these rows.
+# No library takes part in rows that begin so.
 REFERENCE = "memcpy"
+# Rows that end so are for their tails: their mean is made by the few longest calls.
+LOADED = "under load"
 
 Values = dict[str, dict[str, dict[str, list[float]]]]  # row -> figure -> library -> value of each round
 
@@ -48,7 +50,7 @@ class Entry:
 @dataclasses.dataclass
 class Summary:
     entries: list[Entry]
-    means: dict[str, float]  # geometric mean of the ratios of the rows with a rate
+    means: dict[str, float]  # library -> geometric mean of the ratios
     overall: list[tuple[str, float, str, bool]]  # what, value, target, met
     failures: dict[str, str]  # library -> why it has no rows
 
@@ -91,10 +93,10 @@ def entry(row: str, figure: str, by_library: dict[str, list[float]], is_headline
 
 
 def geometric_means(entries: list[Entry]) -> dict[str, float]:
-    """For each library, over the rows with a rate."""
+    """For each library, over the rows with a rate that is not one under load."""
     ratios: dict[str, list[float]] = {}
     for one in entries:
-        if one.figure == "per_second":
+        if one.figure == "per_second" and not one.row.endswith(LOADED):
             for library, ratio in one.ratios.items():
                 ratios.setdefault(library, []).append(ratio)
     return {library: statistics.geometric_mean(found) for library, found in ratios.items()}
@@ -130,14 +132,14 @@ def judge_overall(
 
 def lines(summary: Summary) -> list[str]:
     """The summary as a table with one line per row, figure and library."""
-    text = [f"{'row':46}{'figure':12}{'library':14}{'median':>14}  {'least .. most':28}{'times':>8}  target"]
+    text = [f"{'row':46}{'figure':17}{'library':14}{'median':>14}  {'least .. most':28}{'times':>8}  target"]
     for one in summary.entries:
         name, figure = one.row, one.figure
         for library, spread in one.spreads.items():
             verdict = f"{one.target}: {word(one.met)}" if library == OURS and one.target else ""
             times = f"{one.ratios[library]:,.1f}" if library in one.ratios else ""
             between = f"{number(spread.least)} .. {number(spread.most)}"
-            line = f"{name:46}{figure:12}{library:14}{number(spread.median):>14}  {between:28}{times:>8}  {verdict}"
+            line = f"{name:46}{figure:17}{library:14}{number(spread.median):>14}  {between:28}{times:>8}  {verdict}"
             text.append(line.rstrip())
             name = figure = ""
     text += [f"{library}: {reason}" for library, reason in summary.failures.items()]

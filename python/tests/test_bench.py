@@ -44,11 +44,12 @@ def test_a_ratio_says_how_many_times_better_shoal_is_whether_more_or_less_is_bet
     assert times.entries[0].ratios == {"ray": 10}
 
 
-def test_the_mean_is_geometric_and_leaves_out_times_and_reference_rows():
+def test_the_mean_is_geometric_and_leaves_out_times_rows_under_load_and_reference_rows():
     values = {
         **figures(([200.0], [100.0]), "a", "per_second"),
         **figures(([800.0], [100.0]), "b", "per_second"),
         **figures(([1.0], [100.0]), "shutdown", "seconds"),
+        **figures(([900.0], [1.0]), "a under load", "per_second"),
         **figures(([100.0], [1.0]), "memcpy", "per_second"),
     }
     assert table.summarise(values, {}, {}).means == {"ray": pytest.approx(4)}
