@@ -9,13 +9,17 @@ stops after N programs, --fresh begins anew. How long a run takes: bench/README.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import fcntl
 import json
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from compare import environments, history, table, targets
@@ -24,6 +28,24 @@ from compare.steps import ROOT, SUITES, Step, steps_of, take
 
 def main() -> None:
     arguments = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the program that runs is ended too
+    with alone():
+        measure(arguments)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Two runs at a time would measure each other."""
+    (ROOT / "build" / "bench").mkdir(parents=True, exist_ok=True)
+    with (ROOT / "build" / "bench" / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("Another run of bench/run.py is under way: wait for its end.")
+        yield
+
+
+def measure(arguments: argparse.Namespace) -> None:
     settings = {name: getattr(arguments, name) for name in ("rounds", "seconds", "filter")}
     settings["commit"] = history.commit()
     folder = ROOT / "build" / "bench" / arguments.suite
