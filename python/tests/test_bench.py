@@ -9,6 +9,7 @@ import pytest
 BENCH = pathlib.Path(__file__).parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 
+import run as bench_run  # noqa: E402
 from compare import measure, steps, table, targets  # noqa: E402
 
 PROGRAM = """
@@ -116,3 +117,22 @@ def test_a_step_that_fails_leaves_its_reason_and_one_that_hangs_is_ended(tmp_pat
     steps.take(step, [], 0.5)
     assert "did not end within" in step.error.read_text()
     assert step.is_done()
+
+
+def test_a_run_goes_on_with_the_same_settings_and_begins_anew_with_others(tmp_path):
+    folder = tmp_path / "run"
+    bench_run.open_run(folder, {"rounds": 2, "commit": "a"}, fresh=False)
+    first, second = bench_run.steps_of("vs_ray", folder, rounds=2)[:2]
+    first.rows.write_text("{}")
+    bench_run.open_run(folder, {"rounds": 2, "commit": "a"}, fresh=False)
+    assert (first.is_done(), second.is_done()) == (True, False)
+    bench_run.open_run(folder, {"rounds": 2, "commit": "b"}, fresh=False)
+    assert not first.is_done()
+    first.rows.write_text("{}")
+    bench_run.open_run(folder, {"rounds": 2, "commit": "b"}, fresh=True)
+    assert not first.is_done()
+
+
+def test_rounds_are_interleaved():
+    order = [(step.round, step.library) for step in bench_run.steps_of("vs_ray", pathlib.Path(), rounds=2)]
+    assert order == [(number, library) for number in (1, 2) for library in ("shoal", "shoal", "ray", "ray")]
