@@ -24,6 +24,8 @@ constexpr Duration kTakeOver = 1ms;           // a poller gone for so long is no
 constexpr int kShallowRounds = 50;            // rounds of kTakeOver before the background thread sleeps deeply
 constexpr size_t kReceiveBudget = 256;        // messages per ring and round
 constexpr int kSpinRounds = 400;              // about 20 us
+constexpr int kLongSpinRounds = 1600;         // after a short sleep: two sides that wake each other up never get to spin else
+constexpr Duration kShortSleep = 100us;
 constexpr int kSelfishRounds = 64;            // of these, before others may have the core
 constexpr Duration kShortTask = 50us;         // callers do not mind if a reply waits for the end of one
 constexpr Duration kMostUnrung = 50us;
@@ -375,7 +377,7 @@ bool CoreProcess::Impl::Drive(Lock& lock) {
 }
 
 bool CoreProcess::Impl::Spin(Lock& lock) {
-  for (int i = 0; i < kSpinRounds; ++i) {
+  for (int i = 0; i < (slept_shortly_ ? kLongSpinRounds : kSpinRounds); ++i) {
     if (links_ != nullptr && links_->HasInput()) return true;
     if (i % 16 == 0) {  // let other threads submit, and where there are more processes than cores, let them run
       lock.unlock();
@@ -422,8 +424,11 @@ void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, con
   const bool in_background = &poll == &background_epoll_;
   lock.unlock();
   epoll_event events[4];
+  const TimePoint began = Now();
   const int count = WaitEpoll(poll.get(), events, 4, deadline);
+  const bool shortly = Now() - began < kShortSleep;
   lock.lock();
+  slept_shortly_ = shortly;
   uint64_t value;
   for (int i = 0; i < count; ++i) {
     if (events[i].data.fd == kick_.get()) static_cast<void>(!read(kick_.get(), &value, sizeof(value)));

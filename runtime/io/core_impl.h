@@ -139,6 +139,7 @@ class CoreProcess::Impl : public std::enable_shared_from_this<CoreProcess::Impl>
   bool awaits_writable_ = false;  // epoll_ watches socket_ for that, too
   bool background_sleeps_ = false;  // deeply: only a notify wakes it
   bool poller_sleeps_ = false;
+  bool slept_shortly_ = false;  // the last time
   std::optional<TimePoint> sleeps_until_;  // while poller_sleeps_; nullopt: for ever
   int watched_fd_ = -1;      // in epoll_; see WatchFd
   bool watching_ = false;    // some thread waits for it

@@ -1,0 +1,10 @@
+# Built with the tests too: one of them compares its counts with those in instructions.json.
+if(SHOAL_TESTS OR SHOAL_BENCH)
+  add_executable(instructions allocations.cc instructions.cc)
+  target_link_libraries(instructions PRIVATE shoal_core_worker shoal_scheduler shoal_flags)
+endif()
+if(SHOAL_TESTS AND NOT SHOAL_SANITIZE)
+  find_package(Python 3.10 REQUIRED COMPONENTS Interpreter)
+  add_test(NAME instructions_test COMMAND ${Python_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/instructions.py --build ${CMAKE_BINARY_DIR})
+  set_tests_properties(instructions_test PROPERTIES LABELS unit TIMEOUT 300 SKIP_RETURN_CODE 77)
+endif()
