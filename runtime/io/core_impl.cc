@@ -29,6 +29,7 @@ constexpr Duration kShortSleep = 100us;
 constexpr int kSelfishRounds = 64;            // of these, before others may have the core
 constexpr Duration kShortTask = 50us;         // callers do not mind if a reply waits for the end of one
 constexpr Duration kMostUnrung = 50us;
+constexpr int kSocketRounds = 8;
 constexpr Duration kRetryFullRing = 500us;
 constexpr Duration kExitGrace = 1s;           // for a worker whose raylet is gone
 
@@ -350,18 +351,18 @@ bool CoreProcess::Impl::Drive(Lock& lock) {
       machine_->OnMessage(now, {identity_.node, peer}, std::move(message), &actions_);
     });
   }
-  if (!any || ++rounds_since_socket_ >= 8) {
+  if (++rounds_since_socket_ >= kSocketRounds) {  // a look costs a system call; whoever sleeps is told
     rounds_since_socket_ = 0;
     if (lost_.empty() && socket_.Readable()) {
       ReadSocket();
       any = true;
     }
-    if (machine_ != nullptr) {
-      const std::optional<TimePoint> due = machine_->NextDeadline();
-      if (due && *due <= Now()) {
-        machine_->OnTick(Now(), &actions_);
-        any = true;
-      }
+  }
+  if (machine_ != nullptr && (!any || rounds_since_socket_ == 0)) {
+    const std::optional<TimePoint> due = machine_->NextDeadline();
+    if (due && *due <= Now()) {
+      machine_->OnTick(Now(), &actions_);
+      any = true;
     }
   }
   if (machine_ != nullptr) {
@@ -429,6 +430,7 @@ void CoreProcess::Impl::Sleep(Lock& lock, std::optional<TimePoint> deadline, con
   const bool shortly = Now() - began < kShortSleep;
   lock.lock();
   slept_shortly_ = shortly;
+  if (count > 0) rounds_since_socket_ = kSocketRounds;
   uint64_t value;
   for (int i = 0; i < count; ++i) {
     if (events[i].data.fd == kick_.get()) static_cast<void>(!read(kick_.get(), &value, sizeof(value)));
