@@ -1,5 +1,5 @@
 # Entry points for people. Each does its own set-up; see CONTRIBUTING.md for the faster inner loop.
-.PHONY: demo test build release unit sim test-all asan tsan bench bench-peers bench-build clean
+.PHONY: demo test build release unit sim test-all asan tsan bench bench-peers bench-build metg clean
 
 PYTHON := $(CURDIR)/build/venv/bin/python
 CONFIGURE = cmake --preset $(1) -DPython_EXECUTABLE=$(PYTHON) --log-level=WARNING >/dev/null
@@ -45,6 +45,9 @@ bench-build:  ## the Google Benchmark programs
 	@cmake/bootstrap
 	@$(call CONFIGURE,release) -DSHOAL_TESTS=OFF -DSHOAL_BENCH=ON
 	@ninja -C build/release
+
+metg: bench-build  ## minimum effective task granularity of Shoal and its peers
+	@bench/metg/run
 
 clean:
 	rm -rf build
