@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 
 #include "base/check.h"
 
@@ -9,6 +10,7 @@ namespace shoal::metg {
 namespace {
 
 constexpr int kRandomRows = 16;
+constexpr size_t kLanes = 8;  // multiplication and addition take four cycles, and one multiplication can start in each
 
 // x -> multiplier * x + increment modulo 2^64.
 struct Linear {
@@ -35,13 +37,21 @@ uint64_t Mixed(uint64_t x) {  // the finalizer of SplitMix64
   return x ^ (x >> 31);
 }
 
-uint64_t Seed(int t, int i, std::span<const uint32_t> inputs) {
+using Lanes = std::array<uint64_t, kLanes>;
+
+Lanes Seeds(int t, int i, std::span<const uint32_t> inputs) {
   uint64_t seed = Mixed(static_cast<uint64_t>(t) << 32 | static_cast<uint32_t>(i));
   for (uint32_t input : inputs) seed = Mixed(seed + input);
-  return seed;
+  Lanes lanes;
+  for (size_t k = 0; k < kLanes; ++k) lanes[k] = seed ^ k;
+  return lanes;
 }
 
-uint32_t Value(uint64_t state) { return static_cast<uint32_t>(state >> 33) | 1; }
+uint32_t Value(const Lanes& lanes) {
+  uint64_t all = 0;
+  for (uint64_t lane : lanes) all = Mixed(all + lane);
+  return static_cast<uint32_t>(all >> 33) | 1;
+}
 
 bool Drawn(int row, int i, int j) {
   return Mixed(static_cast<uint64_t>(row) << 40 | static_cast<uint64_t>(i) << 20 | static_cast<uint64_t>(j)) & 1;
@@ -101,7 +111,9 @@ uint64_t Graph::Checksum() const {
     for (int i = 0; i < WidthAt(t); ++i) {
       inputs.clear();
       for (int j : Predecessors(t, i)) inputs.push_back(before[static_cast<size_t>(j)]);
-      row.push_back(Value(jump(Seed(t, i, inputs))));
+      Lanes lanes = Seeds(t, i, inputs);
+      for (uint64_t& lane : lanes) lane = jump(lane);
+      row.push_back(Value(lanes));
       if (IsLeaf(t, i)) sum += row.back();
     }
   }
@@ -109,9 +121,11 @@ uint64_t Graph::Checksum() const {
 }
 
 uint32_t Point(int t, int i, uint32_t iterations, std::span<const uint32_t> inputs) {
-  uint64_t state = Seed(t, i, inputs);
-  for (uint32_t n = 0; n < iterations; ++n) state = kStep(state);
-  return Value(state);
+  Lanes lanes = Seeds(t, i, inputs);
+  for (uint32_t n = 0; n < iterations; ++n) {
+    for (uint64_t& lane : lanes) lane = kStep(lane);
+  }
+  return Value(lanes);
 }
 
 }  // namespace shoal::metg

@@ -8,9 +8,10 @@
 //   tree     i / 2; rows double from one point to `width`
 //   random   i, and each of its four nearest neighbours with probability 1/2, drawn anew for 16 rows and then repeated
 //
-// The patterns are those of Task Bench (Slaughter et al., SC 2020). A task folds its place and its inputs into a seed and walks `iterations`
-// steps of a linear congruential generator from there: each step takes the same time, and no compiler shortens the walk. A checker can
-// jump, for n steps together are linear too; so whether every task got the right inputs and did its work is known in a moment.
+// The patterns are those of Task Bench (Slaughter et al., SC 2020). A task folds its place and its inputs into seeds and walks `iterations`
+// steps of linear congruential generators from there, as many side by side as keep a core's multiplier busy: so one task cannot overlap with the
+// next inside of a core, and no compiler shortens the walk. A checker can jump, for n steps together are linear too; so whether every task
+// got the right inputs and did its work is known in a moment.
 #pragma once
 
 #include <array>

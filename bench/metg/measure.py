@@ -12,12 +12,12 @@ import graph
 from session import Session
 
 HALF = 0.5
-STEPS_MIN, STEPS_MAX = 16, 25_000
+STEPS_MIN, STEPS_MAX = 16, 100_000
 PROBES = 4
 FIRST_PROBE_US = 500.0
 ITERATIONS_MIN = 5
 EXTENSIONS_MAX = 3
-CALIBRATION_ITERATIONS = 10_000_000
+CALIBRATION_ITERATIONS = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class WrongResult(Exception):
     pass
 
 
-def calibrate(cores: int, rounds: int = 3) -> float:
-    """Nanoseconds of one iteration while all cores are busy; the best that was seen."""
+def calibrate(cores: int, rounds: int = 10) -> float:
+    """Nanoseconds of one iteration while all cores are busy: the best that is seen, for others may use the cores."""
     found: list[float] = []
 
     def burn() -> None:
@@ -68,9 +68,11 @@ Expected = dict[tuple[str, str], float]  # system and pattern to microseconds
 class Meter:
     """Measures one session; where METG has been found to lie is kept in `expected` for the next ones."""
 
-    def __init__(self, settings: Settings, session: Session, number: int, expected: Expected) -> None:
+    def __init__(
+        self, settings: Settings, session: Session, number: int, expected: Expected, iteration_ns: float
+    ) -> None:
         self.settings, self.session, self.number, self.expected = settings, session, number, expected
-        self.iteration_ns = calibrate(settings.cores)
+        self.iteration_ns = iteration_ns
 
     def sweep(self, pattern: str) -> list[Sample]:
         key = (self.session.system.name, pattern)

@@ -8,9 +8,10 @@ import pathlib
 import time
 
 import graph
+import quiet
 import report
 import session
-from measure import Expected, Meter, Sample, Settings
+from measure import Expected, Meter, Sample, Settings, calibrate
 
 RESULTS = graph.ROOT / "bench/results"
 FACTORS = (0.25, 0.5, 1, 2, 4, 8)
@@ -42,20 +43,28 @@ def available(names: list[str]) -> list[session.System]:
     return found
 
 
-def measure(systems: list[session.System], patterns: list[str], settings: Settings, rounds: int) -> list[Sample]:
-    """In each round each system runs once, and another one is first."""
+def measure(
+    systems: list[session.System], patterns: list[str], settings: Settings, rounds: int
+) -> tuple[list[Sample], list[dict[str, object]]]:
+    """In each round each system runs once, and another one is first. Returns samples and the state of the machine."""
     samples: list[Sample] = []
+    states: list[dict[str, object]] = []
     expected: Expected = {}
+    iteration_ns = calibrate(settings.cores)
     for number in range(rounds):
         first = number * len(systems) // rounds
         for system in systems[first:] + systems[:first]:
+            busy = quiet.settle()
+            iteration_ns = min(iteration_ns, calibrate(settings.cores))
             began = time.perf_counter()
             with session.Session(system, settings.cores, settings.width) as running:
-                meter = Meter(settings, running, number, expected)
+                meter = Meter(settings, running, number, expected, iteration_ns)
                 for pattern in patterns:
                     samples += meter.sweep(pattern)
-            print(f"round {number + 1}: {system.label}, {time.perf_counter() - began:.1f} s", flush=True)
-    return samples
+            seconds = time.perf_counter() - began
+            print(f"round {number + 1}: {system.label}, {seconds:.1f} s; machine {busy:.0%} busy before", flush=True)
+            states.append({"round": number, "system": system.name, "busy_before": busy, "iteration_ns": iteration_ns})
+    return samples, states
 
 
 def main() -> None:
@@ -66,10 +75,10 @@ def main() -> None:
     settings = Settings(arguments.cores, width, seconds, factors)
     facts = {"machine": report.machine()}
     systems = available(arguments.systems)
-    samples = measure(systems, arguments.patterns, settings, rounds)
+    samples, states = measure(systems, arguments.patterns, settings, rounds)
     report.print_table(report.summary(samples), systems, arguments.patterns)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    report.write_json(arguments.json, facts, settings, samples)
+    report.write_json(arguments.json, facts | {"sessions": states}, settings, samples)
     report.plot(arguments.json, samples, systems, arguments.patterns)
     print(f"\n{arguments.json} and the plots beside it are written")
 
