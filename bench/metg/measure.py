@@ -12,7 +12,7 @@ import graph
 from session import Session
 
 HALF = 0.5
-STEPS_MIN, STEPS_MAX = 16, 100_000
+STEPS_MIN, STEPS_MAX = 8, 100_000
 PROBES = 4
 FIRST_PROBE_US = 500.0
 ITERATIONS_MIN = 5

@@ -40,7 +40,12 @@ def print_table(rows: list[dict[str, Any]], systems: list[System], patterns: lis
 def cell(row: dict[str, Any] | None) -> str:
     if row is None or not row["bracketed"]:
         return "-"
-    return f"{row['median_us']:.3g} ({row['low_us']:.3g} - {row['high_us']:.3g})"
+    median, low, high = (short(row[figure]) for figure in ("median_us", "low_us", "high_us"))
+    return f"{median} ({low} - {high})"
+
+
+def short(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
 
 
 def machine() -> dict[str, Any]:
