@@ -1,4 +1,5 @@
 # Minimum effective task granularity (bench/metg/README.md); MPI's program only where MPI is found.
+shoal_test(metg_graph_test SRCS metg/graph_test.cc metg/graph.cc DEPS shoal_base)
 if(NOT SHOAL_BENCH)
   return()
 endif()

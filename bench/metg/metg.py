@@ -14,7 +14,7 @@ import session
 from measure import Expected, Meter, Sample, Settings, calibrate
 
 RESULTS = graph.ROOT / "bench/results"
-FACTORS = (0.25, 0.5, 1, 2, 4, 8)
+FACTORS = (0.25, 0.5, 1, 2, 4)
 FACTORS_LONG = (0.125, 0.25, 0.5, 0.71, 1, 1.41, 2, 4, 8, 16)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import platform
@@ -65,16 +66,22 @@ def plot(path: pathlib.Path, samples: list[Sample], systems: list[System], patte
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(patterns), figsize=(5 * len(patterns), 4.2), sharey=True, squeeze=False)
-    for panel, pattern in zip(panels[0], patterns, strict=True):
+    columns = min(2, len(patterns))
+    rows = math.ceil(len(patterns) / columns)
+    figure, panels = pyplot.subplots(
+        rows, columns, figsize=(6 * columns, 4 * rows + 1), sharey=True, squeeze=False, layout="constrained"
+    )
+    for panel, pattern in zip(panels.flat, patterns, strict=False):
         for system in systems:
             line = medians([s for s in samples if s.system == system.name and s.pattern == pattern])
             panel.plot(*zip(*line, strict=True), marker="o", markersize=3, label=system.label)
         panel.axhline(0.5, color="grey", linestyle="--", linewidth=0.8)
         panel.set(xscale="log", ylim=(0, 1.05), title=pattern, xlabel="task length in microseconds")
         panel.grid(alpha=0.3)
-    panels[0][0].set_ylabel("efficiency")
-    handles, labels = panels[0][0].get_legend_handles_labels()
+        panel.set_ylabel("efficiency")
+    for panel in panels.flat[len(patterns) :]:
+        panel.remove()
+    handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     for suffix in (".png", ".svg"):
         figure.savefig(path.with_suffix(suffix), dpi=150)
