@@ -62,23 +62,14 @@ def calibrate(cores: int, rounds: int = 10) -> float:
     return min(found)
 
 
-Expected = dict[tuple[str, str], float]  # system and pattern to microseconds
-
-
 class Meter:
-    """Measures one session; where METG has been found to lie is kept in `expected` for the next ones."""
+    """Measures one session. It finds out for itself where METG lies: a round that was disturbed spoils no other."""
 
-    def __init__(
-        self, settings: Settings, session: Session, number: int, expected: Expected, iteration_ns: float
-    ) -> None:
-        self.settings, self.session, self.number, self.expected = settings, session, number, expected
-        self.iteration_ns = iteration_ns
+    def __init__(self, settings: Settings, session: Session, number: int, iteration_ns: float) -> None:
+        self.settings, self.session, self.number, self.iteration_ns = settings, session, number, iteration_ns
 
     def sweep(self, pattern: str) -> list[Sample]:
-        key = (self.session.system.name, pattern)
-        if key not in self.expected:
-            self.expected[key] = self._locate(pattern)
-        centre = self.expected[key]
+        centre = self._locate(pattern)
         samples = [self._run(pattern, factor, centre) for factor in self.settings.factors]
         for _ in range(EXTENSIONS_MAX):
             if samples[-1].efficiency < HALF:

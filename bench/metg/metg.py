@@ -11,7 +11,7 @@ import graph
 import quiet
 import report
 import session
-from measure import Expected, Meter, Sample, Settings, calibrate
+from measure import Meter, Sample, Settings, calibrate
 
 RESULTS = graph.ROOT / "bench/results"
 FACTORS = (0.25, 0.5, 1, 2, 4)
@@ -49,7 +49,6 @@ def measure(
     """In each round each system runs once, and another one is first. Returns samples and the state of the machine."""
     samples: list[Sample] = []
     states: list[dict[str, object]] = []
-    expected: Expected = {}
     iteration_ns = calibrate(settings.cores)
     for number in range(rounds):
         first = number * len(systems) // rounds
@@ -58,7 +57,7 @@ def measure(
             iteration_ns = min(iteration_ns, calibrate(settings.cores))
             began = time.perf_counter()
             with session.Session(system, settings.cores, settings.width) as running:
-                meter = Meter(settings, running, number, expected, iteration_ns)
+                meter = Meter(settings, running, number, iteration_ns)
                 for pattern in patterns:
                     samples += meter.sweep(pattern)
             seconds = time.perf_counter() - began
