@@ -88,11 +88,13 @@ def plot(path: pathlib.Path, samples: list[Sample], systems: list[System], patte
 
 
 def medians(samples: list[Sample]) -> list[tuple[float, float]]:
-    """Task length and efficiency, medians over the rounds."""
+    """Task length and efficiency, medians over the rounds, of the lengths that each round has."""
+    rounds = len({sample.round for sample in samples})
     lengths: dict[float, list[Sample]] = {}
     for sample in sorted(samples, key=lambda s: s.factor):
         lengths.setdefault(sample.factor, []).append(sample)
     return [
         (statistics.median(s.task_us for s in group), statistics.median(s.efficiency for s in group))
         for group in lengths.values()
+        if len(group) == rounds
     ]
