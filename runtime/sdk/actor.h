@@ -101,8 +101,8 @@ class ActorMethod {
   ObjectRef<Result> Remote(const A&... arguments) const {
     static_cast<void>(internal::MethodEntry<M>::registered);
     core_worker::TaskSubmission submission;
-    submission.spec.name = std::string(internal::NameOf<M>());
-    submission.spec.function = internal::FunctionIdOf(internal::NameOf<M>());
+    submission.spec.name = std::string(internal::kName<M>);
+    submission.spec.function = internal::IdOf<M>();
     submission.spec.parent = internal::CurrentTask();
     const internal::HeldReferences held = internal::AddArguments<typename internal::Signature<decltype(M)>::Parameters>(&submission.spec, arguments...);
     io::CoreProcess& core = internal::Core();
@@ -170,8 +170,8 @@ class Actor {
   ActorHandle<Class> Remote(const A&... arguments) const {
     static_cast<void>(internal::CreatorEntry<F>::registered);
     ActorSpec spec = internal::SpecOf(options_);
-    spec.creation.name = std::string(internal::NameOf<F>());
-    spec.creation.function = internal::FunctionIdOf(internal::NameOf<F>());
+    spec.creation.name = std::string(internal::kName<F>);
+    spec.creation.function = internal::IdOf<F>();
     const internal::HeldReferences held = internal::AddArguments<typename internal::Signature<decltype(F)>::Parameters>(&spec.creation, arguments...);
     return Create(std::move(spec));
   }

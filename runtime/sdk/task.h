@@ -42,6 +42,15 @@ constexpr std::string_view NameOf() {
   return text.substr(begin, text.find_first_of(";]", begin) - begin);
 }
 
+// Found once, not with each call.
+template <auto F>
+inline constexpr std::string_view kName = NameOf<F>();
+template <auto F>
+FunctionId IdOf() {
+  static const FunctionId id = FunctionIdOf(kName<F>);
+  return id;
+}
+
 template <class T>
 struct Signature;
 template <class R, class... A>
@@ -165,8 +174,8 @@ class Task {
   ObjectRef<Result> Remote(const A&... arguments) const {
     static_cast<void>(internal::FunctionEntry<F>::registered);
     core_worker::TaskSubmission submission;
-    submission.spec.name = options_.name.empty() ? std::string(internal::NameOf<F>()) : options_.name;
-    submission.spec.function = internal::FunctionIdOf(internal::NameOf<F>());
+    submission.spec.name = options_.name.empty() ? std::string(internal::kName<F>) : options_.name;
+    submission.spec.function = internal::IdOf<F>();
     submission.spec.parent = internal::CurrentTask();
     submission.shape = shape_;
     submission.max_retries = options_.max_retries;
