@@ -79,7 +79,7 @@ const std::vector<Entry>& Entries() {
         .options = {{"ttl", "SECONDS", "how long it may be used (default 3600)"}, kRuntimeDir, kJson},
         .examples = {"shoal token create", "shoal token create --ttl 600 --json"}},
        &CreateToken},
-      {{.name = "list", .summary = "rows of one table: nodes, actors, tasks, objects, workers, jobs, leases, placement-groups, demands, events",
+      {{.name = "list", .summary = "rows of one table: nodes, actors, tasks, objects, workers, jobs, leases, placement-groups, demands, events, head",
         .positional = "TABLE [ID]", .options = {kRuntimeDir, kJson}, .examples = {"shoal list actors", "shoal list tasks --json"}},
        &List},
       {{.name = "why", .summary = "why a task, actor or placement group does not run", .positional = "[ID]", .options = {kRuntimeDir, kJson},

@@ -41,6 +41,7 @@ const std::vector<Table>& Tables() {
       {"placement-groups", "placement_groups", false, {"placement_group_id", "name", "state", "strategy", "job_id", "reason"}},
       {"demands", "demands", false, {}},
       {"events", "events", false, {}},
+      {"head", "head", false, {"decisions", "decision_p50_us", "decision_p99_us", "decision_max_us", "turns", "turn_p99_us", "busy_s"}},
   };
   return kTables;
 }

@@ -83,7 +83,7 @@ absl::Status Enroller::Dial() {
   dealer_ = *std::move(dealer);
   monitor_ = *std::move(monitor);
   dealer_.UseCurveClient(token_.keys, token_.head_public_key);
-  const absl::Status watched = MonitorDial(dealer_, &monitor_, "enrol");
+  const absl::Status watched = MonitorDial(dealer_, &monitor_);
   return watched.ok() ? dealer_.Connect(endpoint_) : watched;
 }
 

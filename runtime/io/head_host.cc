@@ -137,17 +137,41 @@ void HeadHost::ToMachine(Parcel parcel) {
   absl::StatusOr<Message> message = std::move(parcel).TakeMessage();
   if (!message.ok()) return;  // a peer of ours is broken or hostile; what it wanted does not happen
   const auto* list = std::get_if<ListState>(&*message);
-  if (list != nullptr && list->kind == "token" && !from.node) {
-    return ToAdmin({.from = Address::Head(), .to = from, .body = ListStateReply{list->request, {}, CreateToken(list->argument)}});
+  if (list != nullptr && !from.node) {
+    if (std::optional<std::string> rows = OwnTable(*list)) {
+      return ToAdmin({.from = Address::Head(), .to = from, .body = ListStateReply{list->request, {}, *std::move(rows)}});
+    }
   }
   const bool lists_nodes = list != nullptr && list->kind == "nodes";
   const size_t before = actions_.sends.size();
-  machine_->OnMessage(MonotonicNow(), from, *std::move(message), &actions_);
+  Decide(from, *std::move(message));
   if (!lists_nodes) return;
   for (size_t i = before; i < actions_.sends.size(); ++i) {
     auto* reply = std::get_if<ListStateReply>(&actions_.sends[i].message);
     if (reply != nullptr) reply->json = AddReachability(reply->json);
   }
+}
+
+void HeadHost::Decide(const Address& from, Message&& message) {
+  const size_t before = actions_.sends.size();
+  const TimePoint now = MonotonicNow();
+  machine_->OnMessage(now, from, std::move(message), &actions_);
+  times_.Add(MonotonicNow() - now, actions_.sends, before);
+}
+
+void HeadHost::OnTick(TimePoint now) {
+  const size_t before = actions_.sends.size();
+  const TimePoint began = MonotonicNow();
+  machine_->OnTick(now, &actions_);
+  times_.Add(MonotonicNow() - began, actions_.sends, before);
+}
+
+std::optional<std::string> HeadHost::OwnTable(const ListState& list) {
+  if (list.kind == "token") return CreateToken(list.argument);
+  if (list.kind != "head") return std::nullopt;
+  const std::string row = Json::Array().Append(times_.Describe()).ToString();
+  if (list.argument == "anew") times_.StartAnew();
+  return row;
 }
 
 void HeadHost::ToAdmin(Parcel parcel) {

@@ -15,6 +15,7 @@
 
 #include "runtime/io/daemon_loop.h"
 #include "runtime/io/event_log.h"
+#include "runtime/io/head_times.h"
 #include "runtime/io/local_hub.h"
 #include "runtime/io/network.h"
 #include "runtime/io/parcel.h"
@@ -43,7 +44,7 @@ class HeadHost : public LoopPart {
 
   bool Carry() override;
   std::optional<TimePoint> NextDeadline() const override { return machine_->NextDeadline(); }
-  void OnTick(TimePoint now) override { machine_->OnTick(now, &actions_); }
+  void OnTick(TimePoint now) override;
 
   // Lets a node in without a token, durably: the head's own raylet.
   NodeId Admit(const std::string& node_public_key);
@@ -60,7 +61,11 @@ class HeadHost : public LoopPart {
   absl::Status StartHub();
   void Route(Parcel parcel);
   void ToMachine(Parcel parcel);
+  // Hands a message to the machine, and notes how long it took.
+  void Decide(const Address& from, Message&& message);
   void ToAdmin(Parcel parcel);
+  // Of the tables that the head has beside its machine, or nullopt.
+  std::optional<std::string> OwnTable(const ListState& list);
   absl::Status ApplyWrites();
   void UpdateKeys();
   std::string CreateToken(const std::string& ttl_s);
@@ -71,6 +76,7 @@ class HeadHost : public LoopPart {
   std::unique_ptr<scheduler::Head> machine_;
   scheduler::HeadActions actions_, carrying_;
   EventLog events_;
+  HeadTimes times_;
   NodeId local_node_;
   std::function<void(Parcel)> to_raylet_;
   std::map<NodeId, bool> reachable_;

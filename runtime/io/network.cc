@@ -164,7 +164,7 @@ absl::Status Network::Impl::Start() {
   };
   handlers.after = [this] { FlushAll(); };
   auto transport =
-      ZmqTransport::Start({options_.keys, options_.listen_host, options_.port}, loop_, std::move(handlers));
+      ZmqTransport::Start({options_.keys, options_.listen_host, options_.port, options_.context}, loop_, std::move(handlers));
   if (!transport.ok()) return transport.status();
   transport_ = *std::move(transport);
   return loop_->AddFd(timer_.get(), EPOLLIN, [this](uint32_t) { OnTimer(); });

@@ -25,6 +25,8 @@
 
 namespace shoal::io {
 
+class ZmqContext;
+
 struct NetworkOptions {
   KeyPair keys;
   uint64_t cluster_id = 0;
@@ -34,6 +36,8 @@ struct NetworkOptions {
   std::string listen_host;    // numeric; "": dial out only
   uint16_t port = 0;          // 0: the kernel chooses
   uint32_t protocol_version = kProtocolVersion;
+  // Shared by the networks of one process that dial only; null: one of its own.
+  std::shared_ptr<const ZmqContext> context;
 };
 
 struct Peer {

@@ -32,7 +32,7 @@ struct Attacker {
   ZmqSocket monitor = *ZmqSocket::Create(context, ZMQ_PAIR);
 
   void Dial(const std::string& endpoint) {
-    ASSERT_TRUE(MonitorDial(socket, &monitor, "attacker").ok());
+    ASSERT_TRUE(MonitorDial(socket, &monitor).ok());
     ASSERT_TRUE(socket.Connect(endpoint).ok());
   }
   // The first of these that happens.

@@ -10,7 +10,7 @@ endforeach()
 # The head and the raylet with their surroundings.
 if(TARGET shoal_scheduler AND TARGET shoal_raylet AND TARGET shoal_network)
   shoal_library(shoal_hosts
-    SRCS head_host.cc local_hub.cc raylet_host.cc transfers.cc
+    SRCS head_host.cc head_times.cc local_hub.cc raylet_host.cc transfers.cc
     DEPS shoal_processes shoal_scheduler shoal_raylet shoal_network shoal_codec shoal_bulk shoal_arena)
   shoal_test(local_hub_test SRCS local_hub_test.cc DEPS shoal_hosts)
 endif()

@@ -21,8 +21,9 @@ constexpr int kDialEvents = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED | ZMQ_E
 
 }  // namespace
 
-absl::Status MonitorDial(const ZmqSocket& socket, ZmqSocket* monitor, const std::string& name) {
-  const std::string address = absl::StrCat("inproc://monitor-", name);
+absl::Status MonitorDial(const ZmqSocket& socket, ZmqSocket* monitor) {
+  // The name is of this context, which others may share.
+  const std::string address = absl::StrCat("inproc://monitor-", absl::Hex(reinterpret_cast<uintptr_t>(socket.get())));
   if (zmq_socket_monitor(socket.get(), address.c_str(), kDialEvents) != 0) {
     return absl::ResourceExhaustedError(absl::StrCat("a connection cannot be watched: ", zmq_strerror(zmq_errno())));
   }
@@ -47,7 +48,8 @@ bool ReadDialEvent(ZmqSocket* monitor, std::optional<DialEvent>* event) {
 
 absl::StatusOr<std::unique_ptr<ZmqTransport>> ZmqTransport::Start(const Options& options, EventLoop* loop,
                                                                   Handlers handlers) {
-  std::unique_ptr<ZmqTransport> transport(new ZmqTransport(ZmqContext::Create(), loop, std::move(handlers)));
+  auto context = options.context != nullptr ? options.context : std::make_shared<const ZmqContext>(ZmqContext::Create());
+  std::unique_ptr<ZmqTransport> transport(new ZmqTransport(std::move(context), loop, std::move(handlers)));
   transport->keys_ = options.keys;
   if (!options.listen_host.empty()) {
     const absl::Status listening = transport->Listen(options);
@@ -57,10 +59,10 @@ absl::StatusOr<std::unique_ptr<ZmqTransport>> ZmqTransport::Start(const Options&
 }
 
 absl::Status ZmqTransport::Listen(const Options& options) {
-  auto zap = ZapHandler::Start(context_, handlers_.admit);
+  auto zap = ZapHandler::Start(*context_, handlers_.admit);
   if (!zap.ok()) return zap.status();
   zap_ = *std::move(zap);
-  auto listener = ZmqSocket::Create(context_, ZMQ_ROUTER);
+  auto listener = ZmqSocket::Create(*context_, ZMQ_ROUTER);
   if (!listener.ok()) return listener.status();
   listener_ = *std::move(listener);
   listener_.UseCurveServer(options.keys);
@@ -89,13 +91,13 @@ absl::StatusOr<uint64_t> ZmqTransport::Dial(const std::string& endpoint, const s
   if (!IsCurveKey(server_public_key)) {
     return absl::InvalidArgumentError(absl::StrCat("the public key of ", endpoint, " is not a CURVE key"));
   }
-  auto socket = ZmqSocket::Create(context_, ZMQ_DEALER);
-  auto monitor = ZmqSocket::Create(context_, ZMQ_PAIR);
+  auto socket = ZmqSocket::Create(*context_, ZMQ_DEALER);
+  auto monitor = ZmqSocket::Create(*context_, ZMQ_PAIR);
   if (!socket.ok()) return socket.status();
   if (!monitor.ok()) return monitor.status();
   const uint64_t id = ++last_line_;
   socket->UseCurveClient(keys_, server_public_key);
-  absl::Status status = MonitorDial(*socket, &*monitor, absl::StrCat(id));
+  absl::Status status = MonitorDial(*socket, &*monitor);
   if (status.ok()) status = socket->Connect(endpoint);
   if (!status.ok()) return status;
   auto line = std::make_shared<Line>();

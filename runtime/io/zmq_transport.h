@@ -31,7 +31,7 @@ enum class DialEvent { kConnected, kDisconnected, kKeyRefused, kHandshakeFailed 
 // The state of a dialling socket as its monitor tells it. Reads one event; false if there is none.
 bool ReadDialEvent(ZmqSocket* monitor, std::optional<DialEvent>* event);
 // Has `socket` tell `monitor`, a fresh PAIR, what happens to it.
-absl::Status MonitorDial(const ZmqSocket& socket, ZmqSocket* monitor, const std::string& name);
+absl::Status MonitorDial(const ZmqSocket& socket, ZmqSocket* monitor);
 
 class ZmqTransport {
  public:
@@ -39,6 +39,7 @@ class ZmqTransport {
     KeyPair keys;
     std::string listen_host;  // "": dial only
     uint16_t port = 0;
+    std::shared_ptr<const ZmqContext> context;  // null: one of its own; at most one of those that share it listens
   };
   struct Handlers {
     ZapHandler::Admit admit;
@@ -74,7 +75,7 @@ class ZmqTransport {
     bool refused_frame = false;
   };
 
-  ZmqTransport(ZmqContext context, EventLoop* loop, Handlers handlers)
+  ZmqTransport(std::shared_ptr<const ZmqContext> context, EventLoop* loop, Handlers handlers)
       : context_(std::move(context)), loop_(loop), handlers_(std::move(handlers)) {}
   absl::Status Listen(const Options& options);
   absl::Status Watch(const ZmqSocket& socket, uint64_t line);
@@ -84,7 +85,7 @@ class ZmqTransport {
   bool ServeLine(uint64_t id);
   void ServeMonitor(uint64_t id);
 
-  ZmqContext context_;
+  const std::shared_ptr<const ZmqContext> context_;
   EventLoop* const loop_;
   const Handlers handlers_;
   KeyPair keys_;
