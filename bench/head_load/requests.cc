@@ -46,19 +46,20 @@ void RequestLoad::Receive(const Address& process, const Message& message) {
   if (const auto* group = std::get_if<PlacementGroupUpdate>(&message)) On(process, *group);
 }
 
-void RequestLoad::Created(uint64_t id) {
+bool RequestLoad::Created(uint64_t id) {
   const auto it = asked_.find(id);
-  if (it == asked_.end()) return;
+  if (it == asked_.end()) return false;
   times_.Add(static_cast<uint64_t>((io::MonotonicNow() - it->second).count()));
   asked_.erase(it);
+  ending_.insert(id);
+  return true;
 }
 
 void RequestLoad::On(const Address& process, const ActorUpdate& update) {
   const size_t owner = IndexOf(process);
   if (update.state == ActorState::kAlive) {
-    Created(update.actor.value);
-    owners_[owner].node->Say(KillActor{.actor = update.actor}, process.worker);
-  } else if (update.state == ActorState::kDead && runs_) {
+    if (Created(update.actor.value)) owners_[owner].node->Say(KillActor{.actor = update.actor}, process.worker);
+  } else if (update.state == ActorState::kDead && Ended(update.actor.value) && runs_) {
     Ask(owner);
   }
 }
@@ -66,9 +67,8 @@ void RequestLoad::On(const Address& process, const ActorUpdate& update) {
 void RequestLoad::On(const Address& process, const PlacementGroupUpdate& update) {
   const size_t owner = IndexOf(process);
   if (update.state == PlacementGroupStateKind::kCreated) {
-    Created(update.group.value);
-    owners_[owner].node->Say(RemovePlacementGroup{update.group}, process.worker);
-  } else if (update.state == PlacementGroupStateKind::kRemoved && runs_) {
+    if (Created(update.group.value)) owners_[owner].node->Say(RemovePlacementGroup{update.group}, process.worker);
+  } else if (update.state == PlacementGroupStateKind::kRemoved && Ended(update.group.value) && runs_) {
     Ask(owner);
   }
 }

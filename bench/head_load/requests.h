@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "base/histogram.h"
 #include "base/rng.h"
 #include "bench/head_load/node.h"
@@ -40,13 +42,16 @@ class RequestLoad {
   void CreateOneGroup(const Owner& owner, uint64_t id);
   void On(const Address& process, const ActorUpdate& update);
   void On(const Address& process, const PlacementGroupUpdate& update);
-  void Created(uint64_t id);
+  // True the first time.
+  bool Created(uint64_t id);
+  bool Ended(uint64_t id) { return ending_.erase(id) + asked_.erase(id) > 0; }
   size_t IndexOf(const Address& process) const;
 
   const Kind kind_;
   Rng rng_;
   std::vector<Owner> owners_;
   absl::flat_hash_map<uint64_t, TimePoint> asked_;
+  absl::flat_hash_set<uint64_t> ending_;  // updates are levels, and each end begins one anew
   bool runs_ = false;
   Histogram times_;
 };
