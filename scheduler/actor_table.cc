@@ -19,6 +19,8 @@ void Strip(ActorSpec* spec) {
   spec->creation.nested.clear();
 }
 
+bool InGroup(const ActorSpec& spec) { return spec.shape.strategy.kind == StrategyKind::kPlacementGroup; }
+
 // The worker or its surroundings failed, not the constructor.
 bool IsCrash(ErrorKind kind) {
   switch (kind) {
@@ -56,7 +58,21 @@ void ActorTable::Index(ActorRecord& actor) {
   const ActorSpec& spec = actor.spec;
   if (!spec.name.empty()) names_[{spec.ns, spec.name}] = spec.id;
   if (!spec.detached) owned_[spec.owner].insert(spec.id);
+  if (InGroup(spec)) in_group_[spec.shape.strategy.group].insert(spec.id);
   if (actor.node) hosted_[actor.node].insert(spec.id);
+}
+
+void ActorTable::Unindex(const ActorRecord& actor) {
+  const ActorSpec& spec = actor.spec;
+  const auto erase = [&](auto& index, const auto& key) {
+    auto it = index.find(key);
+    if (it == index.end()) return;
+    it->second.erase(spec.id);
+    if (it->second.empty()) index.erase(it);
+  };
+  if (!spec.name.empty() && !SHOAL_DELIBERATE_BUG("head.name_not_released")) names_.erase({spec.ns, spec.name});
+  erase(owned_, spec.owner);
+  if (InGroup(spec)) erase(in_group_, spec.shape.strategy.group);
 }
 
 void ActorTable::FinishRestore(const Turn& t) {
@@ -292,13 +308,7 @@ void ActorTable::End(const Turn& t, ActorRecord& actor, const ErrorInfo& why) {
   LeaveNode(actor);
   StopWaiting(actor);
   unknown_.erase({actor.unknown_until, id});
-  if (!actor.spec.name.empty() && !SHOAL_DELIBERATE_BUG("head.name_not_released")) {
-    names_.erase({actor.spec.ns, actor.spec.name});
-  }
-  if (auto it = owned_.find(actor.spec.owner); it != owned_.end()) {
-    it->second.erase(id);
-    if (it->second.empty()) owned_.erase(it);
-  }
+  Unindex(actor);
   actor.error = why;
   Become(t, actor, ActorEvent::kEnded, why.message);
   Strip(&actor.spec);
@@ -444,12 +454,9 @@ void ActorTable::OnJobOver(const Turn& t, JobId job) {
 }
 
 void ActorTable::OnGroupRemoved(const Turn& t, PlacementGroupId group) {
-  std::vector<ActorId> ending;
-  for (const auto& [id, actor] : actors_) {
-    const Strategy& strategy = actor.spec.shape.strategy;
-    const bool ends = actor.state != ActorState::kDead && strategy.kind == StrategyKind::kPlacementGroup && strategy.group == group;
-    if (ends) ending.push_back(id);
-  }
+  auto it = in_group_.find(group);
+  if (it == in_group_.end()) return;
+  const absl::btree_set<ActorId> ending = it->second;
   for (ActorId id : ending) {
     End(t, actors_.at(id),
         MakeError(ErrorKind::kPlacementGroupRemoved, absl::StrCat("its placement group ", group.Hex(), " was removed")));
@@ -474,6 +481,7 @@ void ActorTable::CheckInvariants() const {
   size_t hosted = 0, owned = 0, waiting = waiting_bound_.size(), dead = 0, named = 0;
   for (const auto& [node, actors] : hosted_) hosted += actors.size();
   for (const auto& [owner, actors] : owned_) owned += actors.size();
+  absl::btree_map<PlacementGroupId, absl::btree_set<ActorId>> in_group;
   for (const auto& [need, actors] : waiting_) waiting += actors.size();
   for (const auto& [id, actor] : actors_) {
     SHOAL_CHECK(actor.spec.id == id);
@@ -497,12 +505,13 @@ void ActorTable::CheckInvariants() const {
       SHOAL_CHECK(!actor.has_need);
     } else if (actor.announced) {
       if (!actor.spec.detached) --owned;
+      if (InGroup(actor.spec)) in_group[actor.spec.shape.strategy.group].insert(id);
       if (!actor.spec.name.empty()) ++named;
       if (!actor.spec.name.empty()) SHOAL_CHECK(names_.at({actor.spec.ns, actor.spec.name}) == id);
       SHOAL_CHECK(actor.spec.max_restarts < 0 || actor.restarts <= static_cast<uint32_t>(actor.spec.max_restarts));
     }
   }
-  SHOAL_CHECK(hosted == 0 && owned == 0 && waiting == 0);
+  SHOAL_CHECK(hosted == 0 && owned == 0 && waiting == 0 && in_group == in_group_);
   SHOAL_CHECK(dead == dead_.size() && named == names_.size());
   watches_.CheckInvariants();
 }

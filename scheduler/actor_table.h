@@ -130,6 +130,8 @@ class ActorTable {
   void ForgetOldDead(const Turn& t);
   bool TakeName(const Turn& t, const Address& from, ActorRecord& actor);
   void Index(ActorRecord& actor);
+  // Undoes it but for the node.
+  void Unindex(const ActorRecord& actor);
 
   Shared& shared_;
   PlacementGroupTable& groups_;
@@ -137,6 +139,7 @@ class ActorTable {
   absl::btree_map<Name, ActorId> names_;
   absl::btree_map<NodeId, absl::btree_set<ActorId>> hosted_;
   absl::btree_map<Address, absl::btree_set<ActorId>> owned_;  // not detached, not dead
+  absl::btree_map<PlacementGroupId, absl::btree_set<ActorId>> in_group_;  // not dead
   // Pending or restarting, without a node: by need those that go anywhere, and the others.
   absl::btree_map<NeedId, absl::btree_set<ActorId>> waiting_;
   absl::btree_set<ActorId> waiting_bound_;

@@ -55,9 +55,7 @@ void LeaseQueue::OnDemand(const Turn& t, const Address& owner, LeaseDemand&& mes
   if (added) {
     demand.since = t.now;
     by_owner_[owner].insert(id);
-    for (const auto& [node, coming] : coming_) {
-      if (auto known_coming = coming.find({id, owner}); known_coming != coming.end()) demand.coming += known_coming->second;
-    }
+    if (auto coming = all_coming_.find({id, owner}); coming != all_coming_.end()) demand.coming = coming->second;
   } else if (message.version < demand.version) {
     return;
   }
@@ -65,6 +63,12 @@ void LeaseQueue::OnDemand(const Turn& t, const Address& owner, LeaseDemand&& mes
   demand.version = message.version;
   demand.wanted = std::min(message.wanted, kMostWanted);
   demand.locality = std::move(message.locality);
+  record.open.insert(owner);
+  dirty_.insert(id);
+}
+
+void LeaseQueue::Reopen(ShapeId id, const Address& owner) {
+  shapes_.at(id).open.insert(owner);
   dirty_.insert(id);
 }
 
@@ -72,6 +76,7 @@ void LeaseQueue::Drop(ShapeId id, const Address& owner) {
   auto it = shapes_.find(id);
   if (it == shapes_.end() || SHOAL_DELIBERATE_BUG("head.ignore_withdrawn_demand")) return;
   if (it->second.demands.erase(owner) == 0) return;
+  it->second.open.erase(owner);
   auto owned = by_owner_.find(owner);
   owned->second.erase(id);
   if (owned->second.empty()) by_owner_.erase(owned);
@@ -99,12 +104,15 @@ void LeaseQueue::SetComing(NodeId node, const Key& key, uint32_t count) {
   const uint32_t before = std::exchange(now, count);
   if (count == 0) coming.erase(key);
   if (coming.empty()) coming_.erase(node);
+  uint32_t& all = all_coming_[key];
+  all = all - before + count;
+  if (all == 0) all_coming_.erase(key);
   auto shape = shapes_.find(key.first);
   if (shape == shapes_.end()) return;
   auto demand = shape->second.demands.find(key.second);
   if (demand == shape->second.demands.end()) return;
   demand->second.coming = demand->second.coming - before + count;
-  if (count < before) dirty_.insert(key.first);
+  if (count < before) Reopen(key.first, key.second);
 }
 
 void LeaseQueue::OnReport(const NodeRecord& node) {
@@ -205,6 +213,7 @@ void LeaseQueue::Close(TimePoint now, RequestId id, uint32_t granted, bool known
     demand->second.granted += granted;
     demand->second.granted_until = now + shared_.options.refresh;
   }
+  record.open.insert(request.owner);
   if (granted < request.count) dirty_.insert(request.shape);
 }
 
@@ -227,7 +236,10 @@ std::optional<TimePoint> LeaseQueue::NextDeadline() const {
 // ---- granting
 
 void LeaseQueue::MarkAllDirty() {
-  for (const auto& [id, record] : shapes_) dirty_.insert(id);
+  for (auto& [id, record] : shapes_) {
+    dirty_.insert(id);
+    for (const auto& [owner, demand] : record.demands) record.open.insert(owner);
+  }
 }
 
 void LeaseQueue::OnGroupCreated(PlacementGroupId group) {
@@ -238,17 +250,12 @@ void LeaseQueue::OnGroupCreated(PlacementGroupId group) {
 
 void LeaseQueue::Serve(const Turn& t, bool room_grew) {
   std::vector<std::tuple<bool, int32_t, TimePoint, ShapeId>> order;
-  auto consider = [&](ShapeId id, const ShapeRecord& record) {
-    TimePoint oldest = TimePoint::max();
-    bool open = false;
-    for (const auto& [owner, demand] : record.demands) {
-      oldest = std::min(oldest, demand.since);
-      open = open || Open(demand, t.now) > 0;
-    }
-    if (open) order.emplace_back(!starving_.contains(id), -record.shape.priority, oldest, id);
+  auto consider = [&](ShapeId id, ShapeRecord& record) {
+    const std::optional<TimePoint> oldest = Oldest(record, t.now);
+    if (oldest) order.emplace_back(!starving_.contains(id), -record.shape.priority, *oldest, id);
   };
   if (room_grew) {
-    for (const auto& [id, record] : shapes_) {
+    for (auto& [id, record] : shapes_) {
       if (dirty_.contains(id) || shared_.cluster.index().AnyFits(record.need)) consider(id, record);
     }
   } else {
@@ -259,23 +266,37 @@ void LeaseQueue::Serve(const Turn& t, bool room_grew) {
   for (const auto& [fed, priority, since, id] : order) ServeShape(t, id);
 }
 
-bool LeaseQueue::HoldsLease(const Address& owner) const {
-  const auto lists = [&](const NodeRecord& node) {
-    return std::any_of(node.report.leases.begin(), node.report.leases.end(),
-                       [&](const LeaseReport& lease) { return lease.owner == owner; });
-  };
-  const NodeRecord* own = shared_.cluster.Find(owner.node);
-  if (own != nullptr && lists(*own)) return true;  // mostly there
-  const ClusterState::Nodes& nodes = shared_.cluster.nodes();
-  return std::any_of(nodes.begin(), nodes.end(), [&](const auto& node) { return lists(*node.second); });
+std::optional<TimePoint> LeaseQueue::Oldest(ShapeRecord& record, TimePoint now) {
+  std::optional<TimePoint> oldest;
+  for (auto it = record.open.begin(); it != record.open.end();) {
+    const Demand& demand = record.demands.at(*it);
+    if (Open(demand, now) == 0) {
+      it = record.open.erase(it);
+      continue;
+    }
+    if (!oldest || demand.since < *oldest) oldest = demand.since;
+    ++it;
+  }
+  return oldest;
+}
+
+absl::flat_hash_set<Address> LeaseQueue::Holders() const {
+  absl::flat_hash_set<Address> holders;
+  for (const auto& [id, node] : shared_.cluster.nodes()) {
+    for (const LeaseReport& lease : node->report.leases) holders.insert(lease.owner);
+  }
+  return holders;
 }
 
 void LeaseQueue::AskForRoom(TimePoint now, Duration patience, RoomView* view) {
   starving_.clear();
+  std::optional<absl::flat_hash_set<Address>> holders;  // made if somebody has waited that long
   for (const auto& [id, record] : shapes_) {
     if (InGroup(record.shape)) continue;
     for (const auto& [owner, demand] : record.demands) {
-      if (now - demand.since < patience || Open(demand, now) == 0 || HoldsLease(owner)) continue;
+      if (now - demand.since < patience || Open(demand, now) == 0) continue;
+      if (!holders) holders = Holders();
+      if (holders->contains(owner)) continue;
       starving_.insert(id);
       view->Ask(shared_.cluster.index().need(record.need), record.shape.strategy, id.value);
       break;  // one at a time
@@ -349,19 +370,17 @@ void LeaseQueue::ServeShape(const Turn& t, ShapeId id) {
   ShapeRecord& record = shapes_.at(id);
   if (FailIfNever(t, id, record)) return;
   Tallies tallies;
-  size_t without = 0;  // owners in a row that got nothing
-  auto it = record.demands.upper_bound(record.last_served);
-  while (without < record.demands.size()) {
-    if (it == record.demands.end()) it = record.demands.begin();
-    const Address& owner = it->first;
-    Demand& demand = it->second;
-    NodeRecord* node = Open(demand, t.now) == 0 ? nullptr : Choose(t, record, demand);
-    if (node == nullptr) {
-      ++without;
-      ++it;
+  auto it = record.open.upper_bound(record.last_served);
+  while (!record.open.empty()) {
+    if (it == record.open.end()) it = record.open.begin();
+    const Address owner = *it;
+    Demand& demand = record.demands.at(owner);
+    if (Open(demand, t.now) == 0) {
+      it = record.open.erase(it);
       continue;
     }
-    without = 0;
+    NodeRecord* node = Choose(t, record, demand);
+    if (node == nullptr) break;  // nor is there any for the others: where there is room does not depend on who wants it
     ++demand.on_its_way;
     record.last_served = owner;
     Tally& tally = tallies[{node->info.id, owner}];
@@ -396,6 +415,7 @@ void LeaseQueue::CheckInvariants() const {
   size_t owned = 0;
   for (const auto& [id, record] : shapes_) {
     SHOAL_CHECK(record.shape.id() == id && !record.demands.empty());
+    for (const Address& owner : record.open) SHOAL_CHECK(record.demands.contains(owner));
     for (const auto& [owner, demand] : record.demands) {
       SHOAL_CHECK(demand.wanted > 0);
       SHOAL_CHECK(by_owner_.at(owner).contains(id));

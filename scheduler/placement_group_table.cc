@@ -227,11 +227,17 @@ void PlacementGroupTable::StopWaiting(GroupRecord& group) {
   for (NeedId need : group.needs) shared_.cluster.index().Release(need);
   shared_.cluster.index().Release(group.sum_need);
   group.needs.clear();
+  group.lacks.reset();
 }
 
 void PlacementGroupTable::PlaceWaiting(const Turn& t) {
   const std::vector<PlacementGroupId> waiting(waiting_.begin(), waiting_.end());
-  for (PlacementGroupId id : waiting) TryPlace(t, groups_[id]);
+  for (PlacementGroupId id : waiting) {
+    GroupRecord& group = groups_[id];
+    if (group.lacks && !shared_.cluster.index().AnyFits(*group.lacks)) continue;
+    group.lacks.reset();
+    TryPlace(t, group);
+  }
 }
 
 void PlacementGroupTable::AskForRoom(RoomView* view) const {
@@ -298,6 +304,7 @@ void PlacementGroupTable::TryPlace(const Turn& t, GroupRecord& group) {
   group.reason = "there is no room for all of its bundles at once";
   for (size_t i : missing) {
     if (index.AnyFits(group.needs[i])) continue;
+    group.lacks = group.needs[i];
     group.reason = absl::StrCat("no node has room for bundle ", i, " ", group.spec.bundles[i].ToString());
     break;
   }

@@ -40,6 +40,7 @@ struct GroupRecord {
   std::string reason;           // why it waits
   std::vector<NeedId> needs;    // while it waits: of each bundle, and of all missing ones together; so that room for them is noticed
   NeedId sum_need = 0;
+  std::optional<NeedId> lacks;  // of those, while it waits: it found no room for this one
   NoticeState notice;
   bool held(size_t i) const { return places[i].state == BundleState::kHeld; }
 };

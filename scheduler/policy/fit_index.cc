@@ -90,7 +90,7 @@ void FitIndex::SetAvailable(uint32_t at, const ResourceSet& available) {
 NeedId FitIndex::Intern(const Need& need) {
   auto [it, added] = ids_.try_emplace(need, 0);
   if (!added) {
-    ++needs_[it->second].users;
+    if (needs_[it->second].users++ == 0) idle_.erase(std::find(idle_.begin(), idle_.end(), it->second));
     return it->second;
   }
   if (free_needs_.empty()) {
@@ -124,11 +124,20 @@ NeedId FitIndex::Intern(const Need& need) {
 void FitIndex::Release(NeedId id) {
   SHOAL_CHECK(needs_[id].users > 0);
   if (--needs_[id].users > 0) return;
+  idle_.push_back(id);
+  if (idle_.size() <= kMostIdle) return;
+  Drop(idle_.front());
+  idle_.erase(idle_.begin());
+}
+
+void FitIndex::Drop(NeedId id) {
+  const bool was_excluded = needs_[id].was_excluded;
   ids_.erase(*needs_[id].key);
   keys_[id].reset();
   needs_[id] = Entry{};
   live_.erase(std::find(live_.begin(), live_.end(), id));
   free_needs_.push_back(id);
+  if (!was_excluded) return;
   for (Slot& slot : slots_) {
     auto it = std::find(slot.excluded.begin(), slot.excluded.end(), id);
     if (it != slot.excluded.end()) slot.excluded.erase(it);
@@ -148,6 +157,7 @@ void FitIndex::Exclude(uint32_t at, NeedId id) {
   auto& excluded = slots_[at].excluded;
   if (std::find(excluded.begin(), excluded.end(), id) != excluded.end()) return;
   excluded.push_back(id);
+  needs_[id].was_excluded = true;
   needs_[id].fits.Clear(at);
 }
 
@@ -170,7 +180,7 @@ void FitIndex::UpdateOne(NeedId id, uint32_t at) {
   Entry& entry = needs_[id];
   if (!Computed(entry, id, at)) {
     entry.fits.Clear(at);
-  } else if (entry.fits.Set(at)) {
+  } else if (entry.fits.Set(at) && entry.users > 0) {
     grew_ = true;
   }
 }
@@ -231,7 +241,8 @@ void FitIndex::CheckInvariants() const {
   SHOAL_CHECK(live_.size() == ids_.size());
   for (const auto& [need, id] : ids_) {
     const Entry& entry = needs_[id];
-    SHOAL_CHECK(entry.users > 0 && *entry.key == need);
+    const bool is_idle = std::find(idle_.begin(), idle_.end(), id) != idle_.end();
+    SHOAL_CHECK((entry.users == 0) == is_idle && *entry.key == need);
     uint32_t count = 0;
     for (uint32_t at = 0; at < slot_count(); ++at) {
       const bool fits = slots_[at].used && Computed(entry, id, at);

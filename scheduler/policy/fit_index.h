@@ -42,13 +42,15 @@ struct Need {
 class FitIndex {
  public:
   static constexpr uint32_t kNone = Bitmap::kNone;
+  static constexpr size_t kMostIdle = 16;  // each costs a comparison with every change
 
   uint32_t AddNode(const ResourceSet& total, const StringMap& labels);
   void RemoveNode(uint32_t slot);
   // What the node says of itself; forgets exclusions and everything taken.
   void SetAvailable(uint32_t slot, const ResourceSet& available);
 
-  // Counts users; the need is dropped with the last of them.
+  // Counts users. Comparing all nodes with a new need takes long where there are many of them, so the last few needs that lost all
+  // their users are kept up to date, as somebody often comes back for the same.
   NeedId Intern(const Need& need);
   void AddUser(NeedId need) { ++needs_[need].users; }
   void Release(NeedId need);
@@ -96,6 +98,7 @@ class FitIndex {
   };
   struct Entry {
     uint32_t users = 0;
+    bool was_excluded = false;  // somewhere
     const Need* key = nullptr;
     absl::InlinedVector<std::pair<uint32_t, int64_t>, 3> amounts;
     Bitmap fits;
@@ -107,6 +110,7 @@ class FitIndex {
   void Change(uint32_t slot, NeedId need, int64_t count);
   bool Computed(const Entry& entry, NeedId id, uint32_t slot) const;
   void UpdateOne(NeedId id, uint32_t slot);
+  void Drop(NeedId id);
   void Update(uint32_t slot);
 
   std::vector<Slot> slots_;
@@ -115,6 +119,7 @@ class FitIndex {
   std::vector<Entry> needs_;
   std::vector<std::unique_ptr<Need>> keys_;  // by NeedId, at fixed addresses
   std::vector<NeedId> live_, free_needs_;
+  std::vector<NeedId> idle_;  // of live_, without users; the one that was needed last at the end
   absl::flat_hash_map<std::string, uint32_t> resource_index_;
   std::vector<std::string> resource_names_ = {"starts"};
   bool grew_ = false;
