@@ -39,6 +39,7 @@ NodeRecord& ClusterState::Register(const Turn& t, NodeInfo&& info) {
   if (before == NodeState::kRegistered || before == NodeState::kReady) return node;  // it missed the answer
   ++alive_;
   ++node.link;
+  changed_.insert(info.id);
   log_.Add(t, absl::StrCat("node ", info.id.Hex()), is_new ? "" : NameOf(before), "ALIVE", "it registered");
   PutRow(t, RowKey("node", info.id), info);
   node.report = NodeReport{};
@@ -74,6 +75,7 @@ void ClusterState::MarkDead(const Turn& t, NodeRecord& node, NodeEvent event, co
   const NodeState before = node.state;
   node.state = NodeTransitions().Next(before, event);
   if (before == NodeState::kDead) return;
+  changed_.insert(node.info.id);
   for (const Reservation& reservation : node.reservations) index_.Release(reservation.need);
   node.reservations.clear();
   if (node.slot != NodeRecord::kNoSlot) {

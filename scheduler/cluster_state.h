@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "absl/container/inlined_vector.h"
 #include "scheduler/policy/fit_index.h"
 #include "scheduler/transitions.h"
@@ -68,6 +69,10 @@ class ClusterState {
   // Nothing new goes to a node that has been silent for a while.
   void SetSuspect(NodeId node, bool suspect);
   void MarkDead(const Turn& t, NodeRecord& node, NodeEvent event, const std::string& reason);
+  // Nodes that came, changed or went since.
+  absl::btree_set<NodeId> TakeChanged() { return std::exchange(changed_, {}); }
+  // Is in the list of nodes that raylets are told. Those that a new head waits for are not gone: whoever misses one takes it for dead.
+  static bool Listed(const NodeRecord& node) { return node.state != NodeState::kDead && node.info.incarnation != 0; }
   // Nodes whose records were dropped since, to make room.
   std::vector<NodeId> TakeForgotten() { return std::exchange(forgotten_, {}); }
 
@@ -106,6 +111,7 @@ class ClusterState {
   ReservationId last_reservation_ = 0;
   std::deque<NodeId> dead_;  // in order of death; those that came back are skipped
   std::vector<NodeId> forgotten_;
+  absl::btree_set<NodeId> changed_;
 };
 
 }  // namespace shoal::scheduler

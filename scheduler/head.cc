@@ -6,13 +6,14 @@
 #include "base/buggify.h"
 #include "scheduler/head_impl.h"
 #include "scheduler/state_listing.h"
+#include "schema/cluster_nodes.h"
 
 namespace shoal::scheduler {
 namespace {
 
 // Changes of membership within this are told together.
 constexpr Duration kTellNodesDelay = 20ms;
-// ClusterNodes is repeated this many refreshes apart, for whoever missed it in a way that nobody noticed.
+// The digest of all nodes is repeated this many refreshes apart, for whoever missed it in a way that nobody noticed.
 constexpr int kRepeatNodesRefreshes = 5;
 constexpr Duration kDelayed = 10ms;
 // As long as something waits, and at the soonest so long after it began to. A raylet keeps the room for twice as long.
@@ -121,7 +122,7 @@ void Head::Impl::On(const Turn& t, const Address& from, RegisterNode&& message) 
   if (detector.Heard(t.now, id)) shared.cluster.SetSuspect(id, false);
   Say(t, Address::Raylet(id), reply);
   StateAnew(t, id);
-  if (replaced) SayNodes(t, {});
+  if (replaced) SayNews(t);
 }
 
 void Head::Impl::On(const Turn& t, const Address& from, Heartbeat&& message) {
@@ -301,11 +302,25 @@ void Head::Impl::SayNodes(const Turn& t, NodeId to) const {
   ClusterNodes message;
   message.epoch = shared.epoch;
   for (const auto& [id, node] : shared.cluster.nodes()) {
-    // Those that a new head waits for are not gone: whoever misses one in this list takes it for dead.
-    if (node->state != NodeState::kDead && node->info.incarnation != 0) message.nodes.push_back(node->info);
+    if (ClusterState::Listed(*node)) message.nodes.push_back(node->info);
   }
-  if (to) return Say(t, Address::Raylet(to), std::move(message));
-  shared.cluster.Broadcast(t, message);
+  Say(t, Address::Raylet(to), std::move(message));
+}
+
+void Head::Impl::SayNews(const Turn& t) {
+  ClusterNodes news{.epoch = shared.epoch, .whole = false};
+  for (NodeId id : shared.cluster.TakeChanged()) {
+    const NodeRecord* node = shared.cluster.Find(id);
+    if (node != nullptr && ClusterState::Listed(*node)) {
+      news.nodes.push_back(node->info);
+    } else {
+      news.gone.push_back(id);
+    }
+  }
+  for (const auto& [id, node] : shared.cluster.nodes()) {
+    if (ClusterState::Listed(*node)) news.digest += DigestOf(node->info);
+  }
+  shared.cluster.Broadcast(t, news);
 }
 
 void Head::Impl::StateAnew(const Turn& t, NodeId node) {
@@ -434,7 +449,7 @@ void Head::Impl::OnTick(const Turn& t) {
   if (tell_nodes_at_ && t.now >= *tell_nodes_at_) {
     tell_nodes_at_.reset();
     repeat_nodes_at_ = t.now + kRepeatNodesRefreshes * shared.options.refresh;
-    SayNodes(t, {});
+    SayNews(t);
   }
   if (make_room_at_ && t.now >= *make_room_at_) {
     MakeRoomForWaiting(t);

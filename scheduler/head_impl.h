@@ -69,6 +69,8 @@ class Head::Impl {
   void ForgetAbsentProcesses(const Turn& t, const NodeRecord& node);
   void StateAnew(const Turn& t, NodeId node);
   void SayNodes(const Turn& t, NodeId to) const;
+  // To all, what is new.
+  void SayNews(const Turn& t);
   void FinishTurn(const Turn& t);
 
   void Schedule(const Turn& t);

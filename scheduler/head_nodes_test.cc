@@ -117,9 +117,10 @@ TEST_P(HeadNodes, ANewIncarnationMeansTheDeathOfTheOldOne) {
 TEST_P(HeadNodes, MembershipIsRepeatedAtALowRate) {
   Join(1, 4);
   Advance(1s);
-  members_.clear();
+  const uint64_t before = tellings_;
   Advance(15s);
-  EXPECT_EQ(Ids(members_[1]), (std::vector<uint64_t>{1}));
+  EXPECT_GE(tellings_, before + 1);
+  EXPECT_LE(tellings_, before + 2);
 }
 
 // ---- jobs

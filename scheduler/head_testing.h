@@ -20,6 +20,7 @@
 
 #include "gtest/gtest.h"
 #include "scheduler/head.h"
+#include "schema/cluster_nodes.h"
 
 namespace shoal::scheduler {
 
@@ -291,7 +292,8 @@ class HeadTest : public testing::TestWithParam<bool> {
     ASSERT_TRUE(store_.Apply(actions_.writes).ok());
     for (Send& send : actions_.sends) {
       if (auto* nodes = std::get_if<ClusterNodes>(&send.message)) {
-        members_[send.to.node.value] = std::move(*nodes);
+        ++tellings_;
+        EXPECT_TRUE(TakeOver(std::move(*nodes), &members_[send.to.node.value])) << "news that do not lead to what is";
       } else {
         sent_.push_back(std::move(send));
       }
@@ -309,7 +311,8 @@ class HeadTest : public testing::TestWithParam<bool> {
   std::vector<StoreWrite> all_writes_;
   std::vector<ClusterEvent> events_;
   std::map<uint64_t, Imagined> nodes_;
-  std::map<uint64_t, ClusterNodes> members_;  // what each raylet was told last
+  std::map<uint64_t, ClusterNodes> members_;  // what each raylet was told
+  uint64_t tellings_ = 0;                     // of members
   std::map<uint64_t, size_t> beats_answered_;
 };
 

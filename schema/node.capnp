@@ -204,6 +204,9 @@ struct RegisterNodeReply {
 struct ClusterNodes {
   epoch @0 :UInt64;
   nodes @1 :List(NodeInfo);
+  whole @2 :Bool = true;
+  gone @3 :List(UInt64);
+  digest @4 :UInt64;
 }
 
 struct Heartbeat {

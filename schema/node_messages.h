@@ -225,11 +225,14 @@ struct RegisterNodeReply {
   template <class V> void Fields(V& v) { v(error, epoch, fence_after); }
 };
 
-// Head -> every raylet: level, all nodes alive.
+// Head -> every raylet: all nodes alive, or what is new since (schema/cluster_nodes.h).
 struct ClusterNodes {
   uint64_t epoch = 0;
   std::vector<NodeInfo> nodes;
-  template <class V> void Fields(V& v) { v(epoch, nodes); }
+  bool whole = true;
+  std::vector<NodeId> gone;  // news
+  uint64_t digest = 0;       // news: of the whole that they lead to
+  template <class V> void Fields(V& v) { v(epoch, nodes, whole, gone, digest); }
 };
 
 // Liveness, apart from everything else. The raylet's fence counts from sent_at of the newest answered beat.

@@ -31,6 +31,10 @@ class HeadLink {
 
   // The head's word is fresh enough to grant leases and run actors.
   bool live(TimePoint now) const { return answered_ && now < *answered_ + fence_after_; }
+  // Something that it said was missed: it states everything anew to whoever registers.
+  void RegisterAnew(const Turn& t) {
+    if (registered_) Register(t);
+  }
   bool registered() const { return registered_; }
   uint64_t epoch() const { return epoch_; }
 

@@ -311,6 +311,7 @@ void Raylet::Impl::StateEverything(const Turn& t) {
 
 void Raylet::Impl::OnClusterNodes(const Turn& t, ClusterNodes&& message) {
   if (!Accept(t, message.epoch)) return;
+  if (!peers_.Complete(&message)) return head_.RegisterAnew(t);
   std::vector<NodeId> gone;
   const bool here = peers_.OnClusterNodes(t, std::move(message), &gone);
   for (NodeId node : gone) NodeGone(t, node, absl::StrCat("node ", node.Hex(), " left the cluster or is another process now"));

@@ -2,6 +2,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "runtime/raylet/raylet_testing.h"
+#include "schema/cluster_nodes.h"
 
 namespace shoal::raylet {
 namespace {
@@ -119,6 +120,24 @@ TEST(Nodes, TheirDeathEndsTheLeasesOfTheirProcesses) {
   EXPECT_THAT(node.killed, SizeIs(2));
   node.BuryKilled();
   EXPECT_EQ(node.Free(), 2);
+}
+
+TEST(Nodes, NewsLeadToTheSameLevelAndWhoMissedSomeRegistersAgain) {
+  TestNode node({{"CPU", 1}});
+  node.Nodes({OtherNode(0xb)});
+  ClusterNodes news{.epoch = node.epoch, .nodes = {OtherNode(0xc)}, .whole = false, .gone = {NodeId{0xb}}};
+  for (const NodeInfo& info : node.peers->nodes) news.digest += info.id == NodeId{0xb} ? 0 : DigestOf(info);
+  news.digest += DigestOf(OtherNode(0xc));
+  node.FromHead(news);
+  EXPECT_THAT(node.peers->nodes, SizeIs(2));
+  EXPECT_EQ(node.peers->nodes.back().id.value, 0xcu);
+  node.Forget();
+  node.FromHead(news);
+  EXPECT_THAT(node.ToHead<RegisterNode>(), SizeIs(0)) << "they may come twice";
+  ++news.digest;
+  node.FromHead(news);
+  node.FromHead(news);
+  EXPECT_THAT(node.ToHead<RegisterNode>(), SizeIs(1));
 }
 
 TEST(Nodes, WhoIsExpelledTakesTheOthersForDead) {

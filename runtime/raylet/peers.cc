@@ -4,8 +4,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/buggify.h"
+#include "schema/cluster_nodes.h"
 
 namespace shoal::raylet {
+
+bool Peers::Complete(ClusterNodes* message) const {
+  if (message->whole) return true;
+  ClusterNodes level = level_;
+  if (!TakeOver(std::move(*message), &level)) return false;
+  *message = std::move(level);
+  return true;
+}
 
 bool Peers::OnClusterNodes(const Turn& t, ClusterNodes&& message, std::vector<NodeId>* gone) {
   absl::btree_map<NodeId, uint64_t> nodes;

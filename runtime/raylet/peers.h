@@ -15,6 +15,8 @@ class Peers {
  public:
   Peers(const RayletOptions* options, WorkerPool* pool) : options_(*options), pool_(*pool) {}
 
+  // Makes a level of news; false if some must have been missed.
+  bool Complete(ClusterNodes* message) const;
   // Takes the level over. Fills in the nodes that are gone, a node whose raylet is another one included. False if this node itself is
   // not among the living.
   bool OnClusterNodes(const Turn& t, ClusterNodes&& message, std::vector<NodeId>* gone);
