@@ -140,6 +140,14 @@ def test_a_group_by_name():
         get_placement_group("unknown")
 
 
+@pytest.mark.parametrize("bundle", [-1, 0])
+def test_a_task_that_is_larger_than_its_bundle_fails(group, bundle):
+    assert group.wait(30)
+    strategy = PlacementGroupSchedulingStrategy(group, bundle)
+    with pytest.raises(exceptions.TaskUnschedulableError, match="fits into no such bundle"):
+        shoal.get(current_group.options(num_cpus=2, scheduling_strategy=strategy).remote(), timeout=30)
+
+
 def test_node_affinity():
     here = shoal.get_runtime_context().get_node_id()
     strategy = NodeAffinitySchedulingStrategy(here, soft=False)

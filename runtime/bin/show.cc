@@ -252,6 +252,9 @@ int List(const Options& options) {
   }
   absl::StatusOr<AdminClient> client = AdminClient::Connect(RuntimeDirectoryOf(options));
   if (!client.ok()) return Complain(client.status());
+  if (name == "head" && !client->at_head()) {
+    return Complain(absl::FailedPreconditionError("the head's own figures are shown where it runs; run `shoal list head` there"));
+  }
   const std::string argument = options.positional().size() > 1 ? options.positional()[1] : "";
   absl::StatusOr<Json> rows =
       found->of_raylets ? ListAtRaylets(&*client, found->kind, "") : client->List(Address::Head(), found->kind, argument);

@@ -81,6 +81,9 @@ absl::StatusOr<std::vector<std::string>> NannyWords(const Options& options, cons
     if (options.Has(name)) words.insert(words.end(), {absl::StrCat("--", name), options.Get(name)});
   }
   std::string listen = options.Get("listen"), port = options.Get("port", options.Has("head") ? kDefaultPort : "0");
+  if (listen == "none" && options.Has("head")) {
+    return absl::InvalidArgumentError("--listen none is for machines that join; a head needs an address, by default 127.0.0.1");
+  }
   if (listen.empty() && options.Has("head")) listen = "127.0.0.1";
   if (listen.empty()) {
     // Where the head can see us is where other raylets can, too.

@@ -81,7 +81,7 @@ absl::StatusOr<LocalSocket> LocalSocket::Connect(const std::string& path) {
   const timeval patience{.tv_sec = kConnectSeconds, .tv_usec = 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
   if (!ConnectTo(fd.get(), *address))
-    return ErrnoStatus(absl::StrCat("no raylet answers at ", path));
+    return ErrnoStatus(absl::StrCat("no raylet answers at ", path, "; start a runtime with `shoal start --head`"));
   fcntl(fd.get(), F_SETFL, O_NONBLOCK);
   LocalSocket connected(std::move(fd));
   const auto peer = connected.PeerPidAndUid();
@@ -315,7 +315,7 @@ absl::StatusOr<UniqueFd> OpenPrivateDirectory(const std::string& path) {
   if (info.st_uid != geteuid() || (info.st_mode & 0777) != 0700) {
     return absl::PermissionDeniedError(absl::StrCat(
         path,
-        " must belong to this user with mode 0700; remove it or choose another --runtime-dir"));
+        " must belong to this user with mode 0700; `chmod 700` it if it is yours, or choose another --runtime-dir"));
   }
   return fd;
 }

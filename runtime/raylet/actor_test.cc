@@ -342,6 +342,16 @@ TEST(Bundles, LeasesInsideDrawFromThem) {
   EXPECT_EQ(node.ToHead<SpillDemand>().back().demand.wanted, 0u);  // the last can only be met here
 }
 
+TEST(Bundles, WhatIsTooLargeForOneIsLeftToTheHead) {
+  TestNode node({{"CPU", 3}});
+  const Address driver = node.Driver();
+  node.Order(PrepareOf({1}));
+  Commit(&node, {0});
+  node.Demand(driver, InBundle(2, 0), 1);
+  node.Pass(1s);
+  EXPECT_EQ(node.ToHead<SpillDemand>().back().demand.wanted, 1u);
+}
+
 TEST(Bundles, TheirReturnEndsWhatIsInside) {
   TestNode node({{"CPU", 3}});
   const Address driver = node.Driver();

@@ -32,9 +32,10 @@ uint32_t Demands::Need(const Key& key, const Demand& demand) const {
 Demands::Place Demands::PlaceOf(const Shape& shape) const {
   const Strategy& strategy = shape.strategy;
   if (strategy.kind == StrategyKind::kPlacementGroup) {
-    // Which node has a bundle is known to the head; only what names one that is here cannot go elsewhere.
+    // Which node has a bundle is known to the head; only what names one that is here cannot go elsewhere. What is too large for it
+    // is the head's to refuse.
     if (strategy.bundle >= 0) {
-      return resources_.HasCommitted(strategy.group, strategy.bundle) ? Place::kHereOnly : Place::kElsewhere;
+      return resources_.BundleCouldTake(strategy.group, strategy.bundle, shape.resources) ? Place::kHereOnly : Place::kElsewhere;
     }
     return Place::kHereOrElsewhere;
   }

@@ -225,9 +225,9 @@ std::optional<TimePoint> NodeResources::NextExpiry() const {
   return next;
 }
 
-bool NodeResources::HasCommitted(PlacementGroupId group, int32_t index) const {
+bool NodeResources::BundleCouldTake(PlacementGroupId group, int32_t index, const ResourceSet& need) const {
   auto it = bundles_.find({group, index});
-  return it != bundles_.end() && it->second.state == BundleState::kCommitted;
+  return it != bundles_.end() && it->second.state == BundleState::kCommitted && it->second.pool.total().Contains(need);
 }
 
 bool NodeResources::CouldEverTake(const ResourceSet& need) const {

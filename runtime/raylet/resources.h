@@ -110,7 +110,8 @@ class NodeResources {
   std::vector<BundleKey> BundlesOf(PlacementGroupId group, const std::vector<int32_t>& indices) const;
   std::vector<BundleKey> Expired(TimePoint now) const;
   std::optional<TimePoint> NextExpiry() const;
-  bool HasCommitted(PlacementGroupId group, int32_t index) const;
+  // The bundle is here, and would have room for that if it were empty.
+  bool BundleCouldTake(PlacementGroupId group, int32_t index, const ResourceSet& need) const;
   const absl::btree_map<BundleKey, BundleRecord>& bundles() const { return bundles_; }
 
   const ResourcePool& node() const { return node_; }

@@ -107,6 +107,7 @@ def test_help_and_version_need_no_runtime() -> None:
     (["token"], USAGE, "the command is `shoal token create`"),
     (["start"], USAGE, "--head to start a cluster, or --address"),
     (["start", "--head", "--address", "h:1"], USAGE, "--head to start a cluster, or --address"),
+    (["start", "--head", "--listen", "none"], USAGE, "a head needs an address"),
     (["start", "--address", "nowhere"], USAGE, "'nowhere' is not HOST:PORT"),
     (["start", "--head", "--num-cpus", "many"], USAGE, "--num-cpus wants a number"),
     (["start", "--head", "--resources", "{"], USAGE, "--resources wants JSON"),
